@@ -1,0 +1,1 @@
+"""The command line: `python3 fileserver.py` in a clone, `recodex-fileserver` where it is installed."""

@@ -1,0 +1,46 @@
+"""The root of all commands, and what they share."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from fileserver._version import __version__
+from fileserver.cli.demo import demo
+from fileserver.cli.runserver import runserver
+from fileserver.cli.shell import shell
+from fileserver.core.errors import SettingsError
+
+EXIT_SETTINGS = 2
+
+
+class _Group(click.Group):
+    """A group that turns wrong settings into a message and an exit code."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except SettingsError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_SETTINGS)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done or stopped by a signal, 1 failed, 2 wrong usage or settings.",
+)
+@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="The working directory.")
+@click.version_option(__version__, prog_name="recodex-fileserver")
+@click.pass_context
+def cli(context: click.Context, directory: Path | None) -> None:
+    """A file server for grading systems.
+
+    Settings come from options, else from FILESERVER_... variables, else from the TOML file that FILESERVER_SETTINGS
+    names.
+    """
+    context.obj = directory
+
+
+for command in (runserver, shell, demo):
+    cli.add_command(command)

@@ -1,0 +1,111 @@
+"""The errors that the fileserver raises on purpose.
+
+FileserverError
+ ├── InvalidName            an id, a name or a path breaks the rules
+ ├── InvalidRequest         a form, a header or a JSON body cannot be understood
+ ├── DigestMismatch         the bytes do not have the digest that was declared for them
+ ├── IncompleteBody         the sender stopped early, or its framing is broken
+ ├── BodyTimeout            the sender is silent for too long
+ ├── NotFound               nothing is stored there
+ ├── Collision              other bytes are stored under the same SHA-1
+ ├── LimitExceeded          a limit of the settings is exceeded
+ ├── InsufficientStorage    the disk is full, or its reserve would be used up
+ ├── NotReady               a durable write is not possible now
+ └── SettingsError          the settings do not make sense; raised at start only
+
+Each message is meant for the client: it names the offending part and the setting concerned, and no path of the server.
+"""
+
+
+class FileserverError(Exception):
+    """Base of all errors that are answers, not defects."""
+
+    code = "internal"
+    title = "The server failed"
+    retryable = False
+
+
+class InvalidName(FileserverError):
+    """An id, a name or a path breaks the rules of docs/http-api.md."""
+
+    code = "invalid-name"
+    title = "A name is not allowed"
+
+
+class InvalidRequest(FileserverError):
+    """A form, a header or a JSON body cannot be understood."""
+
+    code = "invalid-request"
+    title = "The request is malformed"
+
+
+class DigestMismatch(FileserverError):
+    """The bytes do not have the digest that was declared for them."""
+
+    code = "digest-mismatch"
+    title = "The content does not match its digest"
+    retryable = True
+
+
+class IncompleteBody(FileserverError):
+    """The sender stopped early, or its framing is broken."""
+
+    code = "incomplete-body"
+    title = "The body did not arrive whole"
+    retryable = True
+
+
+class BodyTimeout(FileserverError):
+    """The sender is silent for too long."""
+
+    code = "body-timeout"
+    title = "The body arrives too slowly"
+    retryable = True
+
+
+class NotFound(FileserverError):
+    """Nothing is stored under the name asked for."""
+
+    code = "not-found"
+    title = "Nothing is stored there"
+
+
+class Collision(FileserverError):
+    """Other bytes are stored under the same SHA-1."""
+
+    code = "collision"
+    title = "Other content has the same SHA-1"
+
+
+class LimitExceeded(FileserverError):
+    """A limit of the settings is exceeded; *setting* is its name."""
+
+    code = "limit-exceeded"
+    title = "A limit is exceeded"
+
+    def __init__(self, setting: str, detail: str) -> None:
+        super().__init__(f"{setting}: {detail}")
+        self.setting = setting
+
+
+class InsufficientStorage(FileserverError):
+    """The disk is full, or the reserve that min_free_bytes keeps would be used up."""
+
+    code = "insufficient-storage"
+    title = "There is not enough space"
+    retryable = True
+
+
+class NotReady(FileserverError):
+    """A durable write is not possible now."""
+
+    code = "not-ready"
+    title = "The server cannot store now"
+    retryable = True
+
+
+class SettingsError(FileserverError):
+    """The settings do not make sense. Raised at start, never while serving."""
+
+    code = "settings"
+    title = "The settings do not make sense"

@@ -1,0 +1,146 @@
+"""The settings: one frozen dataclass a section, each with a default that is safe.
+
+A setting's name is unique over all sections, so that the environment variable FILESERVER_<NAME> is, too.
+docs/settings.md is compared with these classes by a test. Reading files and the environment is the business of
+`fileserver.configuration`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fileserver.core.errors import SettingsError
+from fileserver.core.names import MAX_COMPONENT_BYTES, NameLimits
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+AUTOMATIC = -1
+"""Value of min_free_bytes: the lesser of 1 GiB and 2 % of the file system."""
+
+LAYOUTS = ("nested", "flat")
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """Where and how bytes are kept."""
+
+    working_directory: Path | None = None
+    file_mode: int = 0o640
+    directory_mode: int = 0o750
+
+    def problem(self) -> str | None:
+        for name in ("file_mode", "directory_mode"):
+            if not 0o400 <= getattr(self, name) <= 0o777:
+                return f"{name} must lie between 0o400 and 0o777"
+        return None
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    """What a client may send. Sizes are bytes."""
+
+    max_request_bytes: int = 8 * GIB
+    max_file_bytes: int = 8 * GIB
+    max_parts: int = 1000
+    max_name_bytes: int = MAX_COMPONENT_BYTES
+    max_path_bytes: int = 1024
+    max_path_depth: int = 32
+    min_free_bytes: int = AUTOMATIC
+    max_idle_seconds: int = 60
+
+    @property
+    def names(self) -> NameLimits:
+        return NameLimits(self.max_name_bytes, self.max_path_bytes, self.max_path_depth)
+
+    def problem(self) -> str | None:
+        for item in dataclasses.fields(self):
+            if item.name != "min_free_bytes" and getattr(self, item.name) < 1:
+                return f"{item.name} must be at least 1"
+        if self.min_free_bytes < AUTOMATIC:
+            return f"min_free_bytes must be a number of bytes, or {AUTOMATIC} for automatic"
+        if self.max_name_bytes > MAX_COMPONENT_BYTES:
+            return f"max_name_bytes must not exceed {MAX_COMPONENT_BYTES}"
+        if self.max_path_bytes > 2048:
+            return "max_path_bytes must not exceed 2048, half of what Linux allows for a whole path"
+        return None
+
+
+@dataclass(frozen=True)
+class GradingSettings:
+    """How the grading resources behave."""
+
+    archive_layout: str = "nested"
+
+    def problem(self) -> str | None:
+        if self.archive_layout not in LAYOUTS:
+            return f"archive_layout must be one of {', '.join(LAYOUTS)}"
+        return None
+
+
+@dataclass(frozen=True)
+class AuthSettings:
+    """Who may use the server."""
+
+    htpasswd_file: Path | None = None
+
+    def problem(self) -> str | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; made by `parse_settings`, never changed afterwards."""
+
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    grading: GradingSettings = field(default_factory=GradingSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+
+
+SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in dataclasses.fields(Settings)}
+
+
+def section_of(name: str) -> str:
+    """The section that holds the setting *name*. Raises SettingsError if there is none."""
+    for section, cls in SECTIONS.items():
+        if any(item.name == name for item in dataclasses.fields(cls)):
+            return section
+    raise SettingsError(f"there is no setting {name!r}")
+
+
+def parse_settings(mapping: Mapping[str, Any]) -> Settings:
+    """Make Settings of `{section: {name: value}}`.
+
+    Values have the setting's type, or are text that denotes it. Raises SettingsError for an unknown section or name, a
+    wrong type, or a value out of its range.
+    """
+    if unknown := set(mapping) - set(SECTIONS):
+        raise SettingsError(f"there is no section {sorted(unknown)[0]!r}")
+    sections = {}
+    for section, cls in SECTIONS.items():
+        given = mapping.get(section, {})
+        if not isinstance(given, Mapping):
+            raise SettingsError(f"[{section}] is not a table")
+        hints = get_type_hints(cls)
+        if unknown := set(given) - set(hints):
+            raise SettingsError(f"there is no setting {sorted(unknown)[0]!r} in section [{section}]")
+        sections[section] = cls(**{name: _convert(name, hints[name], value) for name, value in given.items()})
+        if problem := sections[section].problem():
+            raise SettingsError(problem)
+    return Settings(**sections)
+
+
+def _convert(name: str, kind: Any, value: Any) -> Any:
+    if kind is int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise SettingsError(f"{name} must be a number")
+        try:
+            return int(value, 8 if name.endswith("_mode") else 10) if isinstance(value, str) else value
+        except ValueError:
+            raise SettingsError(f"{name} must be a number, not {value!r}") from None
+    if not isinstance(value, str | Path) or not str(value):
+        raise SettingsError(f"{name} must be text that is not empty")
+    return str(value) if kind is str else Path(value)

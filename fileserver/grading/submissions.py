@@ -1,0 +1,157 @@
+"""Submissions and their archives.
+
+A submission is replaced as a whole. Its folder's atomic exchange is the commit mark: before it, all is as it was; after
+it, the new version is the truth, with or without its archive, because an archive is only served if it belongs to the
+folder's version (same modification time) and layout, and is rebuilt otherwise.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fileserver.core.errors import NotFound
+from fileserver.core.incoming import IncomingFile
+from fileserver.core.names import ArchiveName, FilePath, FileTree, NameLimits, SubmissionId
+from fileserver.grading.archives import COMMENT_BYTES, archive_writer, layout_comment
+from fileserver.storage.filesystem import open_below
+from fileserver.storage.folders import LocalFolders
+from fileserver.storage.interface import StagedFile, StoredFile
+from fileserver.storage.local import LocalBucket, stored_file
+from fileserver.storage.locks import KeyLocks
+from fileserver.storage.staging import Staging, Transaction, hash_descriptor
+
+_LISTING_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class SubmittedFile:
+    """A file of a submission; *sha256* is None where it is not known without reading."""
+
+    path: str
+    size_bytes: int
+    sha256: bytes | None
+
+
+class Submissions:
+    """Store, list, read and delete submissions, and hand out their archives."""
+
+    def __init__(
+        self,
+        folders: LocalFolders,
+        archives: LocalBucket,
+        staging: Staging,
+        locks: KeyLocks,
+        names: NameLimits,
+        layout: str,
+    ) -> None:
+        self._folders = folders
+        self._archives = archives
+        self._staging = staging
+        self._locks = locks
+        self._names = names
+        self._layout = layout
+        staging.on_recovery(self._finish)
+
+    def store(self, submission_id: SubmissionId, files: Iterable[IncomingFile], expected_bytes: int = 0) -> None:
+        """Replace the submission by *files*; on return folder and archive are durable.
+
+        Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage, and
+        what the source raises; then nothing has changed.
+        """
+        with self._staging.transaction(expected_bytes) as transaction:
+            folder = transaction.folder(f"{self._folders.name}/{submission_id}")
+            size_bytes = self._receive(transaction, folder, files)
+            archive = self._build(transaction, submission_id, folder, self._folders.seal(folder))
+            with self._locks.hold(self._folders.name, submission_id):
+                # Gone before the folder changes, so that not even a web server that serves archives from
+                # disk pairs the old archive with the new folder, whenever this process dies.
+                self._archives.discard(submission_id.archive_name)
+                self._folders.publish(submission_id, folder, size_bytes)
+                self._archives.put(submission_id.archive_name, archive)
+
+    def _receive(self, transaction: Transaction, folder: Path, files: Iterable[IncomingFile]) -> int:
+        tree, size_bytes = FileTree(), 0
+        for file in files:
+            path = FilePath(file.name, self._names)
+            if tree.add(path):
+                size_bytes += transaction.receive(folder / path, file.content, durable=False).size_bytes
+        return size_bytes
+
+    def _build(self, transaction: Transaction, submission_id: SubmissionId, folder: Path, version: int) -> StagedFile:
+        def open_file(path: str) -> StoredFile:
+            return stored_file(open_below(folder, path))
+
+        target = transaction.folder(self._archives.name) / submission_id.archive_name
+        return transaction.build(target, archive_writer(folder, open_file, submission_id, self._layout), version)
+
+    def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
+        """The files of one version of the submission, sorted by path. Raises NotFound."""
+        for attempt in range(_LISTING_ATTEMPTS):
+            try:
+                found = self._folders.open_all(submission_id)
+                listed = [SubmittedFile(path, file.size_bytes, file.sha256) for path, file in found]
+            except (NotFound, FileNotFoundError):
+                # It may just be replaced: then the next look finds the new version.
+                self._folders.version(submission_id)
+                if attempt == _LISTING_ATTEMPTS - 1:
+                    raise
+            else:
+                return sorted(listed, key=lambda file: file.path)
+        raise AssertionError("the last attempt returns or raises")
+
+    def open_file(self, submission_id: SubmissionId, path: FilePath) -> StoredFile:
+        """Open one file. Raises NotFound."""
+        return self._folders.open(submission_id, path)
+
+    def delete(self, submission_id: SubmissionId) -> None:
+        """Remove the submission and its archive, durably. Raises NotFound."""
+        with self._staging.transaction() as transaction, self._locks.hold(self._folders.name, submission_id):
+            self._archives.discard(submission_id.archive_name)
+            self._folders.take_away(submission_id, transaction.path / "deleted")
+
+    def open_archive(self, name: ArchiveName) -> StoredFile:
+        """Open the archive of the submission as it is now, building it if it is missing or does not belong to it.
+
+        Many who ask at once wait for one build. Raises NotFound.
+        """
+        if (archive := self._current_archive(name)) is not None:
+            return archive
+        with self._locks.hold(self._folders.name, name.submission_id):
+            if (archive := self._current_archive(name)) is not None:
+                return archive
+            with self._staging.transaction() as transaction:
+                version = self._folders.version(name.submission_id)
+                folder = self._folders.root / name.submission_id
+                self._archives.put(name, self._build(transaction, name.submission_id, folder, version))
+            return self._archives.open(name)
+
+    def _current_archive(self, name: ArchiveName) -> StoredFile | None:
+        version = self._folders.version(name.submission_id)
+        try:
+            archive = self._archives.open(name)
+        except NotFound:
+            return None
+        if archive.mtime_ns == version and archive.read_tail(COMMENT_BYTES) == layout_comment(self._layout):
+            return archive
+        archive.close()
+        return None
+
+    def _finish(self, transaction: Path) -> None:
+        """Roll forward: publish the archive that a dead process built for the folder that it had published."""
+        for staged in (transaction / self._archives.name).glob("*.zip"):
+            name = ArchiveName(staged.name)
+            with self._locks.hold(self._folders.name, name.submission_id):
+                try:
+                    if staged.stat().st_mtime_ns == self._folders.version(name.submission_id):
+                        self._publish_recovered(name, staged)
+                except NotFound:
+                    continue
+
+    def _publish_recovered(self, name: ArchiveName, staged: Path) -> None:
+        fd = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            digests = hash_descriptor(fd, ("sha256",))
+        finally:
+            os.close(fd)
+        self._archives.put(name, StagedFile(staged, staged.stat().st_size, digests))

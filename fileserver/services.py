@@ -1,0 +1,102 @@
+"""The services of one working directory, put together from the storage below them."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fileserver.core.errors import SettingsError
+from fileserver.core.settings import Settings
+from fileserver.grading.named_files import NamedFiles
+from fileserver.grading.submissions import Submissions
+from fileserver.grading.task_files import TaskFiles
+from fileserver.storage.filesystem import Modes, make_directory_durable, require_exchange
+from fileserver.storage.folders import LocalFolders
+from fileserver.storage.local import LocalBucket
+from fileserver.storage.locks import KeyLocks
+from fileserver.storage.staging import Staging
+from fileserver.storage.usage import Usage, UsageLedger, count_files, count_folders
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the web and the command line work with."""
+
+    settings: Settings
+    staging: Staging
+    ledger: UsageLedger
+    submissions: Submissions
+    task_files: TaskFiles
+    results: NamedFiles
+    attachments: NamedFiles
+
+    def close(self) -> None:
+        """Free what a process holds on the working directory."""
+        self.ledger.close()
+
+
+def build_services(settings: Settings) -> Services:
+    """Open the working directory, creating what is missing in it, and recover what a dead process left.
+
+    Raises SettingsError if there is no working directory, or it cannot be used.
+    """
+    if settings.storage.working_directory is None:
+        raise SettingsError("no working directory is set: give --directory or FILESERVER_WORKING_DIRECTORY")
+    root = settings.storage.working_directory.absolute()
+    modes = Modes(settings.storage.file_mode, settings.storage.directory_mode)
+    try:
+        _make_folders(root, modes)
+    except OSError as error:
+        raise SettingsError(f"the working directory {root} cannot be used: {error.strerror}") from None
+    ledger = UsageLedger(root / "staging", _counters(root))
+    locks = KeyLocks(root / "staging" / ".locks")
+    staging = Staging(root / "staging", modes, settings.limits)
+
+    def bucket(name: str, account: str | None = None, *, sharded: bool = False) -> LocalBucket:
+        return LocalBucket(name, root / name, locks, ledger, modes, sharded=sharded, account=account)
+
+    services = Services(
+        settings,
+        staging,
+        ledger,
+        Submissions(
+            LocalFolders("submissions", root / "submissions", ledger),
+            bucket("submission_archives"),
+            staging,
+            locks,
+            settings.limits.names,
+            settings.grading.archive_layout,
+        ),
+        TaskFiles(
+            bucket("tasks", "task_files", sharded=True),
+            bucket("exercises", "task_files", sharded=True),
+            staging,
+            locks,
+            settings.limits.max_path_bytes,
+        ),
+        NamedFiles(bucket("results"), staging),
+        NamedFiles(bucket("attachments"), staging),
+    )
+    staging.recover()
+    return services
+
+
+def _make_folders(root: Path, modes: Modes) -> None:
+    for name in ("submissions", "submission_archives", "tasks", "results", "attachments"):
+        make_directory_durable(root / name, modes.directory)
+    make_directory_durable(root / "staging" / ".locks", 0o700)
+    require_exchange(root / "staging")
+
+
+def _counters(root: Path) -> dict[str, "partial[Usage]"]:
+    return {
+        "results": partial(count_files, root / "results"),
+        "submission_archives": partial(count_files, root / "submission_archives"),
+        "submissions": partial(count_folders, root / "submissions"),
+        "attachments": partial(count_files, root / "attachments"),
+        "task_files": partial(_count_task_files, root),
+    }
+
+
+def _count_task_files(root: Path) -> Usage:
+    own, legacy = count_files(root / "tasks"), count_files(root / "exercises")
+    return Usage(own.files + legacy.files, own.size_bytes + legacy.size_bytes)

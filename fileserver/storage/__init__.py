@@ -1,0 +1,1 @@
+"""Bytes on disk: staging, the buckets, and what makes them durable."""

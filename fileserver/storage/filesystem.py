@@ -1,0 +1,138 @@
+"""The few file system calls that durability and safety hang on. Linux only.
+
+Nothing here follows a symbolic link in the last component of a path; `open_below` follows none at all.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from fileserver.core.errors import SettingsError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_FLAGS = _READ_FLAGS | os.O_DIRECTORY
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Permissions of what the server creates, whatever the process's umask."""
+
+    file: int = 0o640
+    directory: int = 0o750
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in the directory *path* durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of the file *path* durable; its name is the business of its directory."""
+    fd = os.open(path, _READ_FLAGS)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def fsync_tree(root: Path) -> None:
+    """Make all below and including the directory *root* durable, leaves first."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            fsync_file(Path(folder, name))
+        fsync_directory(Path(folder))
+
+
+def create_file(path: Path, mode: int) -> int:
+    """Create the file *path*, which must not exist, and return a descriptor to write and read it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    os.fchmod(fd, mode)
+    return fd
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """Create the directory *path* and its missing parents, each with *mode*; not yet durable."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(path.parent, mode)
+        return make_directory(path, mode)
+    os.chmod(path, mode)
+
+
+def make_directory_durable(path: Path, mode: int) -> None:
+    """As `make_directory`, and the new names survive a power cut."""
+    if path.is_dir():
+        return
+    make_directory_durable(path.parent, mode)
+    make_directory(path, mode)
+    fsync_directory(path.parent)
+
+
+def open_below(root: Path, relative: str) -> int:
+    """Open the regular file *relative* below *root* for reading, through no symbolic link.
+
+    Raises FileNotFoundError for everything that is not a regular file reached that way.
+    """
+    *folders, name = relative.split("/")
+    at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            below = os.open(folder, _FOLDER_FLAGS, dir_fd=at)
+            os.close(at)
+            at = below
+        # Without O_NONBLOCK the open of a FIFO would wait for its writer.
+        fd = os.open(name, _READ_FLAGS | os.O_NONBLOCK, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file") from error
+        raise
+    finally:
+        os.close(at)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
+    return fd
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two names in one atomic step, renameat2(2) with RENAME_EXCHANGE; both must exist on one file system."""
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def require_exchange(folder: Path) -> None:
+    """Raise SettingsError unless the file system of *folder* can swap two names atomically."""
+    one, other = folder / f".probe-{os.getpid()}-a", folder / f".probe-{os.getpid()}-b"
+    try:
+        for path in (one, other):
+            path.mkdir(exist_ok=True)
+        exchange(one, other)
+    except (AttributeError, OSError) as error:
+        raise SettingsError(
+            "the working directory's file system cannot swap two folders atomically "
+            f"({error}); use ext4, xfs, btrfs or tmpfs on Linux"
+        ) from None
+    finally:
+        for path in (one, other):
+            path.rmdir()
+
+
+def allocated_free_bytes(folder: Path) -> tuple[int, int]:
+    """The bytes that this process may still write on the file system of *folder*, and its size in bytes."""
+    info = os.statvfs(folder)
+    return info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize

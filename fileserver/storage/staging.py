@@ -1,0 +1,215 @@
+"""Staging: the one place where bytes lie while they are received and checked.
+
+Every reception is a transaction: a folder `staging/<32 hex digits>/` under a lock of its own. Whatever happens in the
+block, the folder is gone at its end; what was published has been renamed out of it before. When a process dies its lock
+is freed, and `recover` of any other process finds what it left.
+"""
+
+import fcntl
+import io
+import logging
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fileserver.core.digests import Hasher
+from fileserver.core.errors import IncompleteBody, InsufficientStorage, LimitExceeded
+from fileserver.core.incoming import Incoming
+from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
+from fileserver.storage.filesystem import Modes, allocated_free_bytes, create_file, make_directory
+from fileserver.storage.interface import StagedFile
+from fileserver.storage.records import write_record
+
+log = logging.getLogger(__name__)
+
+COPY_BYTES = 256 * 1024
+_SPACE_CHECK_BYTES = 16 * MIB
+_SWEEP_SECONDS = 600
+_TRANSACTION = re.compile(r"[0-9a-f]{32}")
+
+
+class FreeSpace:
+    """The reserve of free bytes that receptions must leave on the file system."""
+
+    def __init__(self, folder: Path, min_free_bytes: int) -> None:
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+
+    def free_bytes(self) -> int:
+        return allocated_free_bytes(self._folder)[0]
+
+    def require(self, more_bytes: int) -> None:
+        """Raise InsufficientStorage if *more_bytes* would use up the reserve."""
+        free_bytes, total_bytes = allocated_free_bytes(self._folder)
+        floor_bytes = self._min_free_bytes
+        if floor_bytes == AUTOMATIC:
+            floor_bytes = min(GIB, total_bytes // 50)
+        if free_bytes - more_bytes < floor_bytes:
+            raise InsufficientStorage(
+                f"min_free_bytes: {more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
+            )
+
+
+class Transaction:
+    """One reception in progress; made by `Staging.transaction`."""
+
+    def __init__(self, path: Path, modes: Modes, limits: LimitSettings, space: FreeSpace) -> None:
+        self.path = path
+        self._modes = modes
+        self._limits = limits
+        self._space = space
+
+    def folder(self, name: str) -> Path:
+        """Make the folder *name* (it may be several components) in this transaction."""
+        path = self.path / name
+        make_directory(path, self._modes.directory)
+        return path
+
+    def receive(
+        self, path: Path, incoming: Incoming, algorithms: Iterable[str] = (), *, durable: bool = True
+    ) -> StagedFile:
+        """Write *incoming* to the new file *path* in this transaction, once, and check it on the way.
+
+        SHA-256 is always computed, and the other *algorithms* (hashlib's names) and those that the sender declared.
+        With *durable* false the caller sees to fsync. Raises LimitExceeded, InsufficientStorage, DigestMismatch,
+        IncompleteBody, and what the chunks raise.
+        """
+        hasher = Hasher({"sha256", *algorithms, *incoming.declared.algorithms})
+        make_directory(path.parent, self._modes.directory)
+        fd = create_file(path, self._modes.file)
+        try:
+            size_bytes = self._write(fd, incoming, hasher)
+            digests = hasher.digests()
+            incoming.declared.verify(digests, "the content")
+            write_record(fd, digests["sha256"])
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        return StagedFile(path, size_bytes, digests)
+
+    def _write(self, fd: int, incoming: Incoming, hasher: Hasher) -> int:
+        size_bytes, check_at_bytes = 0, _SPACE_CHECK_BYTES
+        for chunk in incoming.chunks:
+            size_bytes += len(chunk)
+            if size_bytes > self._limits.max_file_bytes:
+                raise LimitExceeded("max_file_bytes", f"a file has more than {self._limits.max_file_bytes} bytes")
+            if size_bytes >= check_at_bytes:
+                self._space.require(len(chunk))
+                check_at_bytes = size_bytes + _SPACE_CHECK_BYTES
+            hasher.update(chunk)
+            write_all(fd, chunk)
+        if incoming.size_bytes is not None and size_bytes != incoming.size_bytes:
+            raise IncompleteBody(f"{size_bytes} bytes arrived of {incoming.size_bytes} announced")
+        return size_bytes
+
+    def build(self, path: Path, write: Callable[[io.FileIO], None], mtime_ns: int) -> StagedFile:
+        """Let *write* fill the new file *path* of this transaction, seeking as it likes; hash it, make it durable.
+
+        *mtime_ns* becomes its modification time.
+        """
+        fd = create_file(path, self._modes.file)
+        with io.FileIO(fd, "rb+") as file:
+            write(file)
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            digests = hash_descriptor(fd, ("sha256",))
+            write_record(fd, digests["sha256"])
+            os.fsync(fd)
+            return StagedFile(path, os.fstat(fd).st_size, digests)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*; one write(2) may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def hash_descriptor(fd: int, algorithms: Iterable[str]) -> dict[str, bytes]:
+    """The raw digests of the whole file *fd*, whose reading position stays where it is."""
+    hasher, offset = Hasher(algorithms), 0
+    while chunk := os.pread(fd, COPY_BYTES, offset):
+        hasher.update(chunk)
+        offset += len(chunk)
+    return hasher.digests()
+
+
+class Staging:
+    """The staging folder of a working directory, shared by all its processes."""
+
+    def __init__(self, root: Path, modes: Modes, limits: LimitSettings) -> None:
+        self.root = root
+        self.space = FreeSpace(root, limits.min_free_bytes)
+        self._modes = modes
+        self._limits = limits
+        self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+        self._finishers: list[Callable[[Path], None]] = []
+
+    def on_recovery(self, finish: Callable[[Path], None]) -> None:
+        """Let *finish* roll forward what it finds committed in the folder of a dead transaction."""
+        self._finishers.append(finish)
+
+    @contextmanager
+    def transaction(self, expected_bytes: int = 0) -> Iterator[Transaction]:
+        """Receive something. Raises InsufficientStorage at once if *expected_bytes* would not fit."""
+        self.space.require(expected_bytes)
+        if time.monotonic() > self._next_sweep:
+            self.recover()
+        path, lock = self._begin()
+        try:
+            yield Transaction(path, self._modes, self._limits, self.space)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+    def probe(self) -> None:
+        """Write a few bytes durably and remove them. Raises InsufficientStorage or OSError if that does not work."""
+        with self.transaction() as transaction:
+            transaction.receive(transaction.path / "probe", Incoming(iter([b"probe"])))
+
+    def _begin(self) -> tuple[Path, int]:
+        while True:
+            path = self.root / secrets.token_hex(16)
+            os.mkdir(path, 0o700)
+            # Until it is locked, a recovery may take the new folder for a dead one and remove it: then try again.
+            if (lock := _lock_folder(path)) is not None:
+                return path, lock
+
+    def recover(self) -> int:
+        """Finish or remove what dead processes left; live transactions are left alone. Returns how many were dead."""
+        self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+        dead = 0
+        for path in sorted(self.root.iterdir()):
+            if not _TRANSACTION.fullmatch(path.name) or (lock := _lock_folder(path)) is None:
+                continue
+            try:
+                for finish in self._finishers:
+                    finish(path)
+                shutil.rmtree(path, ignore_errors=True)
+                dead += 1
+            finally:
+                os.close(lock)
+        if dead:
+            log.warning("recovered %d transactions that a dead process left in staging", dead)
+        return dead
+
+
+def _lock_folder(path: Path) -> int | None:
+    """Lock the transaction folder *path*; None if another process has it, or it is gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink:
+            return fd
+    except BlockingIOError:
+        pass
+    os.close(fd)
+    return None

@@ -1,0 +1,135 @@
+"""Request bodies as streams: limits, silence, early ends, and what is left over after an error."""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import IO, cast
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from fileserver.core.digests import DeclaredDigests, Hasher, parse_digest_fields
+from fileserver.core.errors import BodyTimeout, IncompleteBody, InvalidRequest, LimitExceeded
+from fileserver.core.incoming import Incoming
+from fileserver.core.settings import MIB, LimitSettings
+from fileserver.web.context import services
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 256 * 1024
+_LINGER_BYTES = 64 * MIB
+_LINGER_SECONDS = 5
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
+
+
+class RequestBody:
+    """The body of one request, read once, in order; usable after the request's context is gone."""
+
+    def __init__(self, stream: IO[bytes], announced_bytes: int | None, limits: LimitSettings) -> None:
+        self.announced_bytes = announced_bytes
+        self._stream = stream
+        self._limits = limits
+        self._ended = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in pieces of at most READ_BYTES.
+
+        Raises LimitExceeded, IncompleteBody and BodyTimeout.
+        """
+        limit_bytes, read_bytes = self._limits.max_request_bytes, self.announced_bytes or 0
+        if read_bytes > limit_bytes:
+            raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
+        read_bytes = 0
+        while chunk := self._read():
+            read_bytes += len(chunk)
+            if read_bytes > limit_bytes:
+                raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
+            yield chunk
+        if self.announced_bytes not in (None, read_bytes):
+            raise IncompleteBody(f"{read_bytes} bytes arrived of {self.announced_bytes} announced")
+
+    def _read(self) -> bytes:
+        """The next piece; empty at the end. What ends the body, be it an error, ends it for good."""
+        if self._ended:
+            return b""
+        self._ended = True
+        try:
+            chunk = self._stream.read(READ_BYTES)
+        except TimeoutError:
+            raise BodyTimeout(f"max_idle_seconds: no byte for {self._limits.max_idle_seconds} seconds") from None
+        except Exception as error:
+            # Web servers have exceptions of their own for broken framing, some directly below Exception.
+            log.info("a body cannot be read: %r", error)
+            raise IncompleteBody("the body ended early, or its framing is broken") from error
+        self._ended = not chunk
+        return chunk
+
+    def linger(self) -> None:
+        """Read and drop what is left, for a while, so that a client that still sends gets to read the answer."""
+        deadline = time.monotonic() + _LINGER_SECONDS
+        left_bytes = _LINGER_BYTES
+        try:
+            while left_bytes > 0 and time.monotonic() < deadline and (chunk := self._read()):
+                left_bytes -= len(chunk)
+        except (IncompleteBody, BodyTimeout):
+            pass
+
+
+def request_body() -> RequestBody:
+    """The body of the current request; always the same object."""
+    return cast(RequestBody, g.body)
+
+
+def raw_body() -> Incoming:
+    """The whole request body as one piece of content, whatever its type. Raises InvalidRequest."""
+    if "Content-Range" in request.headers:
+        raise InvalidRequest("Content-Range: a part of a file cannot be stored as the whole")
+    refuse_encodings()
+    body = request_body()
+    return Incoming(body.chunks(), parse_digest_fields(request.headers.get), body.announced_bytes)
+
+
+def refuse_encodings() -> None:
+    """Raise UnsupportedMediaType for a body that would have to be decoded to be stored."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType("Content-Encoding: the body must be sent as it is to be stored")
+
+
+def verified(chunks: Iterator[bytes], declared: DeclaredDigests) -> Iterator[bytes]:
+    """Pass *chunks* through; at their end raise DigestMismatch unless they have the *declared* digests."""
+    if not declared.declared:
+        yield from chunks
+        return
+    hasher = Hasher(declared.algorithms)
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+    declared.verify(hasher.digests(), "the body")
+
+
+def _announced_bytes() -> int | None:
+    if "HTTP_TRANSFER_ENCODING" in request.environ:
+        return None
+    value = request.environ.get("CONTENT_LENGTH") or "0"
+    if not (value.isascii() and value.isdigit()):
+        raise InvalidRequest("Content-Length is not a number")
+    return int(value)
+
+
+def register_bodies(app: Flask) -> None:
+    """Let *app* bound the silence of its clients, and keep refusals readable for clients that push their body."""
+
+    @app.before_request
+    def open_body() -> None:
+        limits = services().settings.limits
+        connection = next((request.environ[name] for name in _SOCKETS if name in request.environ), None)
+        if isinstance(connection, socket.socket):
+            connection.settimeout(limits.max_idle_seconds)
+        g.body = RequestBody(request.stream, _announced_bytes(), limits)
+
+    @app.after_request
+    def linger_after_refusal(response: Response) -> Response:
+        if response.status_code >= 400 and "body" in g:
+            response.call_on_close(request_body().linger)
+        return response

@@ -1,0 +1,206 @@
+"""How stored bytes leave: the one read path.
+
+It owns HEAD, conditions (RFC 9110, section 13), ranges (section 14), entity tags, caching, digests (RFC 9530) and the
+headers that keep a browser from running what is stored. Whole files and single ranges are handed to the web server as
+an open file, so that it can use sendfile(2).
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, request
+from werkzeug.datastructures import ETags
+from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
+from werkzeug.http import http_date, quote_etag
+
+from fileserver.core.digests import format_repr_digest
+from fileserver.storage.interface import StoredFile
+
+BINARY = "application/octet-stream"
+ZIP = "application/zip"
+
+MAX_RANGES = 16
+_READ_BYTES = 64 * 1024
+_IMMUTABLE = "max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
+_NO_BYTES = re.compile(r"bytes=\s*-0+\s*")
+_Span = tuple[int, int]
+"""First byte, and the byte after the last."""
+
+
+@dataclass
+class FileSlice:
+    """A file-like object of some bytes of a stored file, from where the file stands."""
+
+    stored: StoredFile
+    left_bytes: int
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self.left_bytes if size < 0 else min(size, self.left_bytes)
+        data = self.stored.file.read(wanted) or b""
+        self.left_bytes -= len(data)
+        return data
+
+    def fileno(self) -> int:
+        return self.stored.file.fileno()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.stored.file.seek(offset, whence)
+
+    def close(self) -> None:
+        self.stored.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read(_READ_BYTES):
+            yield data
+
+
+def deliver(stored: StoredFile, name: str, *, etag: str | None = None, immutable: bool = False) -> Response:
+    """Answer the current GET or HEAD request with *stored*, which is closed in the end, under the download name *name*.
+
+    *etag* is the entity tag without quotes, the file's version by default. *immutable* content never changes under
+    its URL.
+    """
+    try:
+        etag = etag or stored.version
+        response = Response(direct_passthrough=True)
+        _describe(response, stored, name, etag, immutable)
+        if _is_not_modified(stored, etag):
+            response.status_code = 304
+            stored.close()
+            return response
+        _send(response, stored, _spans(stored, etag))
+    except BaseException:
+        stored.close()
+        raise
+    return response
+
+
+def _describe(response: Response, stored: StoredFile, name: str, etag: str, immutable: bool) -> None:
+    headers = response.headers
+    headers["Content-Type"] = ZIP if name.endswith(".zip") else BINARY
+    headers["ETag"] = quote_etag(etag)
+    headers["Last-Modified"] = http_date(_modified(stored))
+    headers["Accept-Ranges"] = "bytes"
+    headers["Cache-Control"] = _IMMUTABLE if immutable else _REVALIDATE
+    headers.add("Content-Disposition", "attachment", filename=name)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    if stored.sha256:
+        headers["Repr-Digest"] = format_repr_digest(stored.sha256)
+
+
+def _modified(stored: StoredFile) -> datetime:
+    """The modification time in whole seconds, as HTTP dates tell it."""
+    return datetime.fromtimestamp(stored.mtime_ns // 1_000_000_000, UTC)
+
+
+def _matches(tags: ETags, etag: str) -> bool:
+    return bool(tags.star_tag or tags.is_strong(etag))
+
+
+def _is_not_modified(stored: StoredFile, etag: str) -> bool:
+    """Evaluate the conditions in the order of RFC 9110, 13.2.2. Raises PreconditionFailed."""
+    modified = _modified(stored)
+    if request.if_match:
+        if not _matches(request.if_match, etag):
+            raise PreconditionFailed("If-Match: the stored version is another one")
+    elif request.if_unmodified_since and modified > request.if_unmodified_since:
+        raise PreconditionFailed("If-Unmodified-Since: it was modified later")
+    if request.if_none_match:
+        return bool(request.if_none_match.contains_weak(etag))
+    return bool(request.if_modified_since and modified <= request.if_modified_since)
+
+
+def _spans(stored: StoredFile, etag: str) -> list[_Span] | None:
+    """The ranges asked for, each within the file; None for the whole file. Raises RequestedRangeNotSatisfiable."""
+    wanted = request.range
+    if request.method != "GET" or wanted is None or wanted.units != "bytes" or not _may_be_partial(stored, etag):
+        return None
+    if len(wanted.ranges) > MAX_RANGES:
+        return None
+    size_bytes, spans = stored.size_bytes, []
+    # Werkzeug takes "the last 0 bytes" for "all from byte 0"; they cannot be satisfied.
+    ranges = [] if _NO_BYTES.fullmatch(request.headers["Range"]) else wanted.ranges
+    for first, end in ranges:
+        start = max(0, size_bytes + first) if first < 0 else first
+        stop = size_bytes if end is None else min(end, size_bytes)
+        if start < stop:
+            spans.append((start, stop))
+    if not spans:
+        raise RequestedRangeNotSatisfiable(size_bytes, description=f"the file has {size_bytes} bytes")
+    # More than the file has, in pieces that overlap, is a way to waste a server's time: RFC 9110, 14.2.
+    return spans if sum(stop - start for start, stop in spans) <= size_bytes else None
+
+
+def _may_be_partial(stored: StoredFile, etag: str) -> bool:
+    condition = request.if_range
+    if condition.etag is not None:
+        return bool(request.headers["If-Range"].strip() == quote_etag(etag))
+    return condition.date is None or condition.date == _modified(stored)
+
+
+def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> None:
+    start, stop = spans[0] if spans else (0, stored.size_bytes)
+    if spans:
+        response.status_code = 206
+    if spans and len(spans) > 1:
+        parts = _multipart(response, stored, spans)
+        response.response = _Closing(parts, stored.close)
+        return
+    if spans:
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{stored.size_bytes}"
+    response.headers["Content-Length"] = str(stop - start)
+    if request.method == "HEAD":
+        stored.close()
+        return
+    stored.file.seek(start)
+    piece = FileSlice(stored, stop - start)
+    response.response = _wrap(piece)
+
+
+def _wrap(piece: FileSlice) -> Iterable[bytes]:
+    """Hand *piece* to the server's own file sending, where that respects its end and not only its file's."""
+    environ: dict[str, Any] = request.environ
+    if "gunicorn.socket" in environ:
+        wrapper: Callable[[FileSlice, int], Iterable[bytes]] = environ["wsgi.file_wrapper"]
+        return wrapper(piece, _READ_BYTES)
+    return _Closing(iter(piece), piece.close)
+
+
+@dataclass
+class _Closing:
+    """An iterable that closes something when the server is done with it, even if it was never started."""
+
+    parts: Iterator[bytes]
+    close: Callable[[], None]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.parts
+
+
+def _multipart(response: Response, stored: StoredFile, spans: list[_Span]) -> Iterator[bytes]:
+    """Several ranges as multipart/byteranges (RFC 9110, 14.6)."""
+    boundary = secrets.token_hex(16)
+    heads = [
+        f"\r\n--{boundary}\r\nContent-Type: {response.headers['Content-Type']}\r\n"
+        f"Content-Range: bytes {start}-{stop - 1}/{stored.size_bytes}\r\n\r\n".encode("ascii")
+        for start, stop in spans
+    ]
+    tail = f"\r\n--{boundary}--\r\n".encode("ascii")
+    length = sum(stop - start for start, stop in spans) + sum(map(len, heads)) + len(tail)
+    response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+    response.headers["Content-Length"] = str(length)
+
+    def parts() -> Iterator[bytes]:
+        for head, (start, stop) in zip(heads, spans, strict=True):
+            yield head
+            stored.file.seek(start)
+            yield from FileSlice(stored, stop - start)
+        yield tail
+
+    return parts()

@@ -1,0 +1,29 @@
+"""/v1/worker-files: the dialect of workers made after 2020, on the same resources."""
+
+from flask import Blueprint, Response
+
+from fileserver.web.results import store_result
+from fileserver.web.submissions import deliver_archive
+from fileserver.web.task_files import deliver_task_file
+
+blueprint = Blueprint("worker_files", __name__, url_prefix="/v1/worker-files")
+
+_TYPE = "<any(student, reference):type>"
+
+
+@blueprint.get(f"/submission-archive/{_TYPE}/<id>")
+def read_archive(type: str, id: str) -> Response:
+    """The archive of submission `<type>_<id>`."""
+    return deliver_archive(f"{type}_{id}.zip")
+
+
+@blueprint.put(f"/result/{_TYPE}/<id>")
+def write_result(type: str, id: str) -> Response:
+    """Store the result of submission `<type>_<id>`."""
+    return store_result(f"{type}_{id}.zip")
+
+
+@blueprint.get("/exercise-file/<sha1>")
+def read_exercise_file(sha1: str) -> Response:
+    """A task file."""
+    return deliver_task_file(sha1)
