@@ -11,7 +11,7 @@ from fileserver.core.settings import Settings
 from fileserver.services import build_services
 from fileserver.web import attachments, home, results, submissions, task_files, worker_files
 from fileserver.web.auth import register_authentication
-from fileserver.web.bodies import register_bodies
+from fileserver.web.bodies import refuse_bad_length, register_bodies
 from fileserver.web.context import attach_services
 from fileserver.web.problems import register_errors
 
@@ -33,10 +33,12 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     app.url_map.redirect_defaults = False
     attach_services(app, build_services(source))
     register_errors(app)
-    # In this order: the body is opened first, so that also a refusal without credentials reads it to its end.
+    # In this order: the body is opened first, so that a refusal can read it to its end; then nobody without
+    # credentials learns more than that.
     register_bodies(app)
-    app.before_request(refuse_unreadable_path)
     register_authentication(app, source.auth.htpasswd_file)
+    app.before_request(refuse_bad_length)
+    app.before_request(refuse_unreadable_path)
     for module in _MODULES:
         app.register_blueprint(module.blueprint)
     return app

@@ -12,11 +12,13 @@ class Incoming:
 
     *chunks* yields them in order, in pieces of bounded size, and raises IncompleteBody, BodyTimeout or LimitExceeded
     where the source fails. It can be consumed once. *size_bytes* is what the sender announced, or None.
+    *what* it is, for messages.
     """
 
     chunks: Iterator[bytes]
     declared: DeclaredDigests = field(default_factory=DeclaredDigests)
     size_bytes: int | None = None
+    what: str = "the content"
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Submissions:
 
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""
-        with self._staging.transaction() as transaction, self._locks.hold(self._folders.name, submission_id):
+        with self._staging.transaction(None) as transaction, self._locks.hold(self._folders.name, submission_id):
             self._archives.discard(submission_id.archive_name)
             self._folders.take_away(submission_id, transaction.path / "deleted")
 

@@ -85,7 +85,7 @@ class Transaction:
         try:
             size_bytes = self._write(fd, incoming, hasher)
             digests = hasher.digests()
-            incoming.declared.verify(digests, "the content")
+            incoming.declared.verify(digests, incoming.what)
             write_record(fd, digests["sha256"])
             if durable:
                 os.fsync(fd)
@@ -98,7 +98,9 @@ class Transaction:
         for chunk in incoming.chunks:
             size_bytes += len(chunk)
             if size_bytes > self._limits.max_file_bytes:
-                raise LimitExceeded("max_file_bytes", f"a file has more than {self._limits.max_file_bytes} bytes")
+                raise LimitExceeded(
+                    "max_file_bytes", f"{incoming.what} has more than {self._limits.max_file_bytes} bytes"
+                )
             if size_bytes >= check_at_bytes:
                 self._space.require(len(chunk))
                 check_at_bytes = size_bytes + _SPACE_CHECK_BYTES
@@ -155,9 +157,13 @@ class Staging:
         self._finishers.append(finish)
 
     @contextmanager
-    def transaction(self, expected_bytes: int = 0) -> Iterator[Transaction]:
-        """Receive something. Raises InsufficientStorage at once if *expected_bytes* would not fit."""
-        self.space.require(expected_bytes)
+    def transaction(self, expected_bytes: int | None = 0) -> Iterator[Transaction]:
+        """Receive something. Raises InsufficientStorage at once if *expected_bytes* would not fit.
+
+        None is for a transaction that only frees space.
+        """
+        if expected_bytes is not None:
+            self.space.require(expected_bytes)
         if time.monotonic() > self._next_sweep:
             self.recover()
         path, lock = self._begin()

@@ -37,17 +37,22 @@ class RequestBody:
 
         Raises LimitExceeded, IncompleteBody and BodyTimeout.
         """
-        limit_bytes, read_bytes = self._limits.max_request_bytes, self.announced_bytes or 0
-        if read_bytes > limit_bytes:
-            raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
         read_bytes = 0
         while chunk := self._read():
             read_bytes += len(chunk)
-            if read_bytes > limit_bytes:
-                raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
+            self._check_limit(read_bytes)
             yield chunk
         if self.announced_bytes not in (None, read_bytes):
             raise IncompleteBody(f"{read_bytes} bytes arrived of {self.announced_bytes} announced")
+
+    def check_announced(self) -> None:
+        """Raise LimitExceeded if the body is announced to be too large, before any of it is read."""
+        self._check_limit(self.announced_bytes or 0)
+
+    def _check_limit(self, size_bytes: int) -> None:
+        limit_bytes = self._limits.max_request_bytes
+        if size_bytes > limit_bytes:
+            raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
 
     def _read(self) -> bytes:
         """The next piece; empty at the end. What ends the body, be it an error, ends it for good."""
@@ -87,7 +92,8 @@ def raw_body() -> Incoming:
         raise InvalidRequest("Content-Range: a part of a file cannot be stored as the whole")
     refuse_encodings()
     body = request_body()
-    return Incoming(body.chunks(), parse_digest_fields(request.headers.get), body.announced_bytes)
+    body.check_announced()
+    return Incoming(body.chunks(), parse_digest_fields(request.headers.get), body.announced_bytes, "the body")
 
 
 def refuse_encodings() -> None:
@@ -109,12 +115,17 @@ def verified(chunks: Iterator[bytes], declared: DeclaredDigests) -> Iterator[byt
 
 
 def _announced_bytes() -> int | None:
-    if "HTTP_TRANSFER_ENCODING" in request.environ:
-        return None
+    """What Content-Length says; None where it says nothing or nonsense, which `refuse_bad_length` refuses."""
     value = request.environ.get("CONTENT_LENGTH") or "0"
-    if not (value.isascii() and value.isdigit()):
-        raise InvalidRequest("Content-Length is not a number")
+    if "HTTP_TRANSFER_ENCODING" in request.environ or not (value.isascii() and value.isdigit()):
+        return None
     return int(value)
+
+
+def refuse_bad_length() -> None:
+    """Raise InvalidRequest for a Content-Length that is no number; some web servers let it pass."""
+    if request_body().announced_bytes is None and "HTTP_TRANSFER_ENCODING" not in request.environ:
+        raise InvalidRequest("Content-Length is not a number")
 
 
 def register_bodies(app: Flask) -> None:

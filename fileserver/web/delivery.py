@@ -7,15 +7,16 @@ an open file, so that it can use sendfile(2).
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.datastructures import ETags
 from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
-from werkzeug.http import http_date, quote_etag
+from werkzeug.http import dump_options_header, http_date, quote_etag
 
 from fileserver.core.digests import format_repr_digest
 from fileserver.storage.interface import StoredFile
@@ -87,11 +88,20 @@ def _describe(response: Response, stored: StoredFile, name: str, etag: str, immu
     headers["Last-Modified"] = http_date(_modified(stored))
     headers["Accept-Ranges"] = "bytes"
     headers["Cache-Control"] = _IMMUTABLE if immutable else _REVALIDATE
-    headers.add("Content-Disposition", "attachment", filename=name)
+    headers["Content-Disposition"] = _attachment(name)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     if stored.sha256:
         headers["Repr-Digest"] = format_repr_digest(stored.sha256)
+
+
+def _attachment(name: str) -> str:
+    """A Content-Disposition that saves under *name* (RFC 6266), which other than ASCII makes `filename*` (RFC 8187)."""
+    if name.isascii():
+        return dump_options_header("attachment", {"filename": name})
+    fallback = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
+    encoded = f"UTF-8''{quote(name, safe='')}"
+    return dump_options_header("attachment", {"filename": fallback, "filename*": encoded})
 
 
 def _modified(stored: StoredFile) -> datetime:
@@ -118,15 +128,11 @@ def _is_not_modified(stored: StoredFile, etag: str) -> bool:
 
 def _spans(stored: StoredFile, etag: str) -> list[_Span] | None:
     """The ranges asked for, each within the file; None for the whole file. Raises RequestedRangeNotSatisfiable."""
-    wanted = request.range
-    if request.method != "GET" or wanted is None or wanted.units != "bytes" or not _may_be_partial(stored, etag):
-        return None
-    if len(wanted.ranges) > MAX_RANGES:
+    wanted = _wanted_ranges()
+    if wanted is None or len(wanted) > MAX_RANGES or not _may_be_partial(stored, etag):
         return None
     size_bytes, spans = stored.size_bytes, []
-    # Werkzeug takes "the last 0 bytes" for "all from byte 0"; they cannot be satisfied.
-    ranges = [] if _NO_BYTES.fullmatch(request.headers["Range"]) else wanted.ranges
-    for first, end in ranges:
+    for first, end in wanted:
         start = max(0, size_bytes + first) if first < 0 else first
         stop = size_bytes if end is None else min(end, size_bytes)
         if start < stop:
@@ -135,6 +141,16 @@ def _spans(stored: StoredFile, etag: str) -> list[_Span] | None:
         raise RequestedRangeNotSatisfiable(size_bytes, description=f"the file has {size_bytes} bytes")
     # More than the file has, in pieces that overlap, is a way to waste a server's time: RFC 9110, 14.2.
     return spans if sum(stop - start for start, stop in spans) <= size_bytes else None
+
+
+def _wanted_ranges() -> Sequence[tuple[int, int | None]] | None:
+    """What the Range header says, the last bytes as a negative start; None where it says nothing or nonsense."""
+    if request.method != "GET":
+        return None
+    if _NO_BYTES.fullmatch(request.headers.get("Range", "")):
+        return []  # Werkzeug does not parse "the last 0 bytes", which cannot be satisfied.
+    wanted = request.range
+    return wanted.ranges if wanted and wanted.units == "bytes" else None
 
 
 def _may_be_partial(stored: StoredFile, etag: str) -> bool:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, Preamble
 
 from fileserver.core.digests import parse_digest_fields
-from fileserver.core.errors import InvalidRequest, LimitExceeded
+from fileserver.core.errors import IncompleteBody, InvalidName, InvalidRequest, LimitExceeded
 from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import quoted
 from fileserver.web.bodies import refuse_encodings, request_body, verified
@@ -28,20 +28,30 @@ _SECOND_READING = re.compile(r'"; ?(file)?name=', re.IGNORECASE)
 # As RFC 7578 allows it otherwise: parameters in any order, quoted without inner quotes and backslashes, or tokens.
 _PLAIN = re.compile(r'form-data(?:\s*;\s*[\w*-]+=(?:"[^"\\]*"|[^\s";]+))*\s*', re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*([\w*-]+)=(?:"([^"]*)"|([^\s";]+))')
-_CONTINUED = re.compile(rb"[\r\n][ \t]")
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 
 
 class _Decoder(MultipartDecoder):
-    """Werkzeug's decoder, but that it does not unfold headers, which would change a name with a line break."""
+    """Werkzeug's decoder, but strict about the headers of parts.
+
+    It would unfold a folded header, which changes a name with a line break in it, and it would take a part without
+    headers, or without content, for the beginning of the next one.
+    """
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
-        if _CONTINUED.search(data):
-            raise ValueError("a header of a part is folded")
-        return super()._parse_headers(data)
+        if len(data) > _MAX_OVERHEAD_BYTES:
+            raise ValueError(f"the headers of a part have more than {_MAX_OVERHEAD_BYTES} bytes")
+        for line in re.split(rb"\r\n|\r|\n", data):
+            if not _HEADER.match(line) or line.startswith(b"--" + self.boundary):
+                raise ValueError("the headers of a part are not lines of the form 'name: value'")
+        headers = super()._parse_headers(data)
+        if len(headers.getlist("Content-Disposition")) != 1:
+            raise ValueError("a part must have one header Content-Disposition")
+        return headers
 
 
 def form_files() -> Iterator[IncomingFile]:
-    """The parts of the current request's form, in order; each is to be read before the next one is asked for, or dropped.
+    """The parts of the current request's form, in order; each is read, or dropped, before the next is asked for.
 
     Raises UnsupportedMediaType if there is no form, and while it is read InvalidRequest, LimitExceeded and what the
     body raises.
@@ -52,7 +62,9 @@ def form_files() -> Iterator[IncomingFile]:
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or not boundary.isascii() or len(boundary) > 200:
         raise InvalidRequest("Content-Type has no usable boundary")
-    chunks = verified(request_body().chunks(), parse_digest_fields(request.headers.get))
+    body = request_body()
+    body.check_announced()
+    chunks = verified(body.chunks(), parse_digest_fields(request.headers.get))
     return _FormReader(chunks, boundary.encode("ascii"), services().settings.limits.max_parts).files()
 
 
@@ -74,7 +86,8 @@ class _FormReader:
 
     def _file(self, event: Field | File) -> IncomingFile:
         name = literal_name(event.headers.get("Content-Disposition", ""))
-        return IncomingFile(name, Incoming(self._content(), parse_digest_fields(event.headers.get)))
+        what = f"the file {quoted(name)}"
+        return IncomingFile(name, Incoming(self._content(), parse_digest_fields(event.headers.get), what=what))
 
     def _content(self) -> Iterator[bytes]:
         for event in iter(self._next, None):
@@ -89,7 +102,11 @@ class _FormReader:
         while True:
             try:
                 event = self._decoder.next_event()
+            except UnicodeDecodeError:
+                raise InvalidName("a header of a part is not UTF-8") from None
             except ValueError as error:
+                if self._decoder.complete:
+                    raise IncompleteBody("the form ends before its closing boundary") from None
                 raise InvalidRequest(f"the form is malformed: {error}") from None
             if isinstance(event, Epilogue):
                 return None
@@ -113,12 +130,11 @@ def literal_name(disposition: str) -> str:
     `q"uote.c`, `per%22cent.c` and `back\\slash.c` are what they are. Raises InvalidRequest where there are two
     readings.
     """
-    readings = set()
-    if (match := _LITERAL.fullmatch(disposition)) and not _SECOND_READING.search(match["rest"] or ""):
-        readings.add(match["name"])
+    literal = _LITERAL.fullmatch(disposition)
+    readings = {literal["name"]} if literal else set()
     if _PLAIN.fullmatch(disposition):
         parameters = _PARAMETER.findall(disposition)
         readings.update(quoted_text or token for key, quoted_text, token in parameters if key.lower() == "name")
-    if len(readings) == 1:
+    if len(readings) == 1 and not (literal and _SECOND_READING.search(literal["rest"] or "")):
         return readings.pop()
     raise InvalidRequest(f"Content-Disposition {quoted(disposition)} does not tell the name of the part for sure")
