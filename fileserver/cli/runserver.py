@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from string import Template
 from types import FrameType
 
 import click
@@ -17,14 +18,14 @@ from fileserver.configuration import load_settings
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
 
-_TO_TRY = """\
+_TO_TRY = Template("""\
 Submit a file, fetch the archive, store exercise data, send a result, read it:
-  echo 'int main() { return 0; }' | curl -F 'main.c=@-;filename=main.c' {url}/submissions/job1
-  curl -o job1.zip {url}/submission_archives/job1.zip
-  echo '1 2 3' | curl -F 'input.txt=@-;filename=input.txt' {url}/exercises
-  curl -T job1.zip {url}/results/job1.zip
-  curl -o result.zip {url}/results/job1.zip
-Or look at {url}/ in a browser. Ctrl-C stops the server."""
+  echo 'int main() { return 0; }' | curl -F 'main.c=@-;filename=main.c' $url/submissions/job1
+  curl -o job1.zip $url/submission_archives/job1.zip
+  echo '1 2 3' | curl -F 'input.txt=@-;filename=input.txt' $url/exercises
+  curl -T job1.zip $url/results/job1.zip
+  curl -o result.zip $url/results/job1.zip
+Or look at $url/ in a browser. Ctrl-C stops the server.""")
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def runserver(group_directory: Path | None, directory: Path | None, port: int) -
     with working_directory(directory or group_directory) as root:
         server = make_server(HOST, port, create_app(root), threaded=True)
         url = f"http://{HOST}:{server.server_port}"
-        click.echo(f"Serving {root} on {url}\n\n{_TO_TRY.format(url=url)}")
+        click.echo(f"Serving {root} on {url}\n\n{_TO_TRY.substitute(url=url)}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
