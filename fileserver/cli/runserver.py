@@ -1,16 +1,21 @@
-"""The development server."""
+"""The server for development: gunicorn, as in production, in one small process tree."""
 
+import os
+import shutil
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from types import FrameType
+from typing import Any
 
 import click
-from werkzeug.serving import make_server
+from flask import Flask
+from gunicorn.app.base import BaseApplication
 
 from fileserver.app import create_app
 from fileserver.configuration import load_settings
@@ -28,6 +33,31 @@ Submit a file, fetch the archive, store exercise data, send a result, read it:
 Or look at $url/ in a browser. Ctrl-C stops the server.""")
 
 
+class Gunicorn(BaseApplication):  # type: ignore[misc]
+    """Gunicorn on one application, inside this process; `run` does not return but exits."""
+
+    def __init__(self, app: Flask, port: int, when_ready: Callable[[object], None]) -> None:
+        self._app = app
+        self._options: dict[str, Any] = {
+            "bind": f"{HOST}:{port}",
+            "worker_class": "gthread",
+            "threads": 8,
+            "accesslog": "-",
+            "loglevel": "warning",
+            "graceful_timeout": 5,
+            "control_socket_disable": True,
+            "when_ready": when_ready,
+        }
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        return self._app
+
+
 @contextmanager
 def working_directory(given: Path | None) -> Iterator[Path]:
     """The directory to work on: the given one, else that of the settings, else a temporary one, removed at the end."""
@@ -35,17 +65,33 @@ def working_directory(given: Path | None) -> Iterator[Path]:
     if directory is not None:
         yield directory
         return
-    with tempfile.TemporaryDirectory(prefix="fileserver-", ignore_cleanup_errors=True) as temporary:
+    owner, temporary = os.getpid(), tempfile.mkdtemp(prefix="fileserver-")
+    try:
         yield Path(temporary)
+    finally:
+        # Server processes are forks that leave through here, too.
+        if os.getpid() == owner:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def stop_on_sigterm() -> None:
+def exit_on_sigterm() -> None:
     """Let SIGTERM end the process in good order, as Ctrl-C does."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def leave(number: int, frame: FrameType | None) -> None:
         sys.exit(0)
 
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, leave)
+
+
+def _free_port(port: int) -> int:
+    """*port* if it can be had, any free one for 0. Raises ClickException."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise click.ClickException(f"port {port} cannot be used: {error.strerror}") from None
+        return int(probe.getsockname()[1])
 
 
 @click.command(epilog="Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 the port is not free, 2 wrong usage or settings.")
@@ -57,14 +103,12 @@ def runserver(group_directory: Path | None, directory: Path | None, port: int) -
 
     Without a directory the server works on a temporary one, which vanishes at exit.
     """
-    stop_on_sigterm()
+    exit_on_sigterm()
+    port = _free_port(port)
+    url = f"http://{HOST}:{port}"
     with working_directory(directory or group_directory) as root:
-        server = make_server(HOST, port, create_app(root), threaded=True)
-        url = f"http://{HOST}:{server.server_port}"
-        click.echo(f"Serving {root} on {url}\n\n{_TO_TRY.substitute(url=url)}")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            click.echo("Stopped.")
-        finally:
-            server.server_close()
+
+        def announce(server: object) -> None:
+            click.echo(f"Serving {root} on {url}\n\n{_TO_TRY.substitute(url=url)}\n")
+
+        Gunicorn(create_app(root), port, announce).run()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fileserver.app import create_app
-from fileserver.cli.runserver import stop_on_sigterm, working_directory
+from fileserver.cli.runserver import exit_on_sigterm, working_directory
 from fileserver.services import Services
 from fileserver.web.context import services
 
@@ -21,7 +21,7 @@ def shell(group_directory: Path | None, directory: Path | None) -> None:
     It holds `app` and the services: `submissions`, `task_files`, `results`, `attachments`, `staging`, `ledger`,
     `settings`.
     """
-    stop_on_sigterm()
+    exit_on_sigterm()
     with working_directory(directory or group_directory) as root:
         app = create_app(root)
         with app.app_context():

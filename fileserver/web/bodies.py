@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 READ_BYTES = 256 * 1024
 _LINGER_BYTES = 64 * MIB
 _LINGER_SECONDS = 5
-_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 
 class RequestBody:
@@ -134,7 +133,8 @@ def register_bodies(app: Flask) -> None:
     @app.before_request
     def open_body() -> None:
         limits = services().settings.limits
-        connection = next((request.environ[name] for name in _SOCKETS if name in request.environ), None)
+        # Only gunicorn has no timeout of its own for bodies, and it lets us reach the connection.
+        connection = request.environ.get("gunicorn.socket")
         if isinstance(connection, socket.socket):
             connection.settimeout(limits.max_idle_seconds)
         g.body = RequestBody(request.stream, _announced_bytes(), limits)
