@@ -6,7 +6,9 @@ Nothing here follows a symbolic link in the last component of a path; `open_belo
 import ctypes
 import errno
 import os
+import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,10 +119,10 @@ def exchange(one: Path, other: Path) -> None:
 
 def require_exchange(folder: Path) -> None:
     """Raise SettingsError unless the file system of *folder* can swap two names atomically."""
-    one, other = folder / f".probe-{os.getpid()}-a", folder / f".probe-{os.getpid()}-b"
+    one, other = (folder / f".probe-{secrets.token_hex(8)}" for _ in range(2))
     try:
-        for path in (one, other):
-            path.mkdir(exist_ok=True)
+        one.mkdir()
+        other.mkdir()
         exchange(one, other)
     except (AttributeError, OSError) as error:
         raise SettingsError(
@@ -129,7 +131,8 @@ def require_exchange(folder: Path) -> None:
         ) from None
     finally:
         for path in (one, other):
-            path.rmdir()
+            with suppress(OSError):
+                path.rmdir()
 
 
 def allocated_free_bytes(folder: Path) -> tuple[int, int]:

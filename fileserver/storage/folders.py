@@ -1,5 +1,6 @@
 """Folders of the working directory that are replaced as a whole: the submissions."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from fileserver.storage.filesystem import exchange, fsync_directory, fsync_tree,
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.local import stored_file
 from fileserver.storage.usage import UsageLedger, count_files
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,25 @@ class LocalFolders:
 def walk(root: Path) -> Iterator[FolderEntry]:
     """All files and folders below *root*: of each folder first its folders, then its files, then what is in them.
 
-    Sorted by name, so the order depends on the content only. Symbolic links and special files are left out.
+    Sorted by name, so the order depends on the content only. What did not come through this server is left out:
+    symbolic links, special files, and names that are not UTF-8.
     """
     todo = [""]
     while todo:
         prefix = todo.pop(0)
         with os.scandir(root / prefix) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+            listed = sorted(filter(_has_readable_name, entries), key=lambda entry: entry.name)
         folders = [prefix + entry.name for entry in listed if entry.is_dir(follow_symlinks=False)]
         files = [prefix + entry.name for entry in listed if entry.is_file(follow_symlinks=False)]
         yield from (FolderEntry(path, True) for path in folders)
         yield from (FolderEntry(path, False) for path in files)
         todo[:0] = [f"{path}/" for path in folders]
+
+
+def _has_readable_name(entry: "os.DirEntry[str]") -> bool:
+    try:
+        entry.name.encode("utf-8")
+    except UnicodeEncodeError:
+        log.warning("a name that is not UTF-8 is left out: %r", entry.path)
+        return False
+    return True

@@ -198,6 +198,8 @@ class Staging:
                     finish(path)
                 shutil.rmtree(path, ignore_errors=True)
                 dead += 1
+            except OSError:
+                log.exception("a dead transaction cannot be recovered now; it is tried again later")
             finally:
                 os.close(lock)
         if dead:

@@ -62,23 +62,28 @@ class UsageLedger:
         finally:
             os.close(fd)
 
+    @staticmethod
+    def _read(fd: int, size_bytes: int, at: int) -> bytes:
+        """Read from the file of numbers; what somebody cut off it reads as zero."""
+        return os.pread(fd, size_bytes, at).ljust(size_bytes, b"\0")
+
     def add(self, bucket: str, files: int, size_bytes: int) -> None:
         """Note that *bucket* holds so many files and bytes more (or less)."""
         at = self._slots[bucket]
         with self._locked() as fd:
-            old = _PAIR.unpack(os.pread(fd, _PAIR.size, at))
+            old = _PAIR.unpack(self._read(fd, _PAIR.size, at))
             os.pwrite(fd, _PAIR.pack(old[0] + files, old[1] + size_bytes), at)
 
     def read(self) -> dict[str, Usage]:
         """What each bucket holds now."""
         with self._locked() as fd:
-            data = os.pread(fd, _PAIR.size * (len(self._slots) + 1), 0)
+            data = self._read(fd, _PAIR.size * (len(self._slots) + 1), 0)
         return {name: Usage(*_PAIR.unpack_from(data, at)) for name, at in self._slots.items()}
 
     def started_at_seconds(self) -> float:
         """When the first process of those that run now started, in seconds since the epoch."""
         with self._locked() as fd:
-            started_ns, _ = _PAIR.unpack(os.pread(fd, _PAIR.size, 0))
+            started_ns, _ = _PAIR.unpack(self._read(fd, _PAIR.size, 0))
         return float(started_ns / 1e9)
 
 
