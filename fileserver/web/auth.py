@@ -6,6 +6,7 @@ remembered for a short time, as a keyed digest only, so that a slow password has
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import threading
@@ -19,6 +20,8 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from fileserver.core.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 _REALM = "fileserver"
 _REMEMBER_SECONDS = 60
@@ -60,12 +63,19 @@ class PasswordFile:
         scheme = next(iter(schemes.values()), _STRONG_SCHEMES[0])
         self._decoy: str = users.context.handler(scheme).hash(secrets.token_hex(16))
 
+    def _refresh(self) -> None:
+        """Read the file anew if it changed; one that cannot be used leaves the users as they were."""
+        try:
+            if self._changed != _signature(self._path):
+                self._load()
+        except (OSError, SettingsError) as error:
+            log.error("htpasswd_file is not read anew: %s", error)
+
     def accepts(self, user: str, password: str) -> bool:
         """Whether *user* has *password*."""
         ticket = hmac.digest(self._key, f"{len(user)}:{user}{password}".encode(), hashlib.sha256)
         with self._lock:
-            if self._changed != _signature(self._path):
-                self._load()
+            self._refresh()
             if self._verified.get(ticket, 0) > time.monotonic():
                 return True
         if not self._check(user, password):
