@@ -1,12 +1,13 @@
 # make run    install into .venv and serve a temporary directory on port 9999
 # make test   all that the project promises: lint, types, tests
 # make demo   one whole grading job, step by step
+# make footprint   memory and bytes written for transfers of 2 GiB; needs 12 GiB of disk
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test test-fast lint types lock clean
+.PHONY: run demo test test-fast footprint lint types lock clean
 
 run: $(VENV)/installed
 	@$(BIN)/python fileserver.py runserver 9999
@@ -19,6 +20,9 @@ test: lint types
 
 test-fast: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not server and not slow"
+
+footprint: $(VENV)/installed
+	$(BIN)/python bench/footprint.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

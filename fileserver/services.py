@@ -45,39 +45,34 @@ def build_services(settings: Settings) -> Services:
     modes = Modes(settings.storage.file_mode, settings.storage.directory_mode)
     try:
         _make_folders(root, modes)
-    except OSError as error:
-        raise SettingsError(f"the working directory {root} cannot be used: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the working directory {root} cannot be used: {error}") from None
+    services = _assemble(settings, root, modes)
+    services.staging.recover()
+    return services
+
+
+def _assemble(settings: Settings, root: Path, modes: Modes) -> Services:
     ledger = UsageLedger(root / "staging", _counters(root))
     locks = KeyLocks(root / "staging" / ".locks")
     staging = Staging(root / "staging", modes, settings.limits)
+    folders = LocalFolders("submissions", root / "submissions", ledger)
 
     def bucket(name: str, account: str | None = None, *, sharded: bool = False) -> LocalBucket:
         return LocalBucket(name, root / name, locks, ledger, modes, sharded=sharded, account=account)
 
-    services = Services(
+    archives = bucket("submission_archives")
+    names, layout = settings.limits.names, settings.grading.archive_layout
+    tasks, legacy = (bucket(name, "task_files", sharded=True) for name in ("tasks", "exercises"))
+    return Services(
         settings,
         staging,
         ledger,
-        Submissions(
-            LocalFolders("submissions", root / "submissions", ledger),
-            bucket("submission_archives"),
-            staging,
-            locks,
-            settings.limits.names,
-            settings.grading.archive_layout,
-        ),
-        TaskFiles(
-            bucket("tasks", "task_files", sharded=True),
-            bucket("exercises", "task_files", sharded=True),
-            staging,
-            locks,
-            settings.limits.max_path_bytes,
-        ),
+        Submissions(folders, archives, staging, locks, names, layout),
+        TaskFiles(tasks, legacy, staging, locks, settings.limits.max_path_bytes),
         NamedFiles(bucket("results"), staging),
         NamedFiles(bucket("attachments"), staging),
     )
-    staging.recover()
-    return services
 
 
 def _make_folders(root: Path, modes: Modes) -> None:

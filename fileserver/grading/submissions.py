@@ -7,6 +7,7 @@ folder's version (same modification time) and layout, and is rebuilt otherwise.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,8 @@ class Submissions:
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""
         with self._staging.transaction(None) as transaction, self._locks.hold(self._folders.name, submission_id):
-            self._archives.discard(submission_id.archive_name)
+            with suppress(NotFound):
+                self._archives.delete(submission_id.archive_name)
             self._folders.take_away(submission_id, transaction.path / "deleted")
 
     def open_archive(self, name: ArchiveName) -> StoredFile:
@@ -117,13 +119,13 @@ class Submissions:
         """
         if (archive := self._current_archive(name)) is not None:
             return archive
-        with self._locks.hold(self._folders.name, name.submission_id):
+        # The transaction begins before the lock is taken: its beginning may recover others, which takes locks.
+        with self._staging.transaction() as transaction, self._locks.hold(self._folders.name, name.submission_id):
             if (archive := self._current_archive(name)) is not None:
                 return archive
-            with self._staging.transaction() as transaction:
-                version = self._folders.version(name.submission_id)
-                folder = self._folders.root / name.submission_id
-                self._archives.put(name, self._build(transaction, name.submission_id, folder, version))
+            version = self._folders.version(name.submission_id)
+            folder = self._folders.root / name.submission_id
+            self._archives.put(name, self._build(transaction, name.submission_id, folder, version))
             return self._archives.open(name)
 
     def _current_archive(self, name: ArchiveName) -> StoredFile | None:

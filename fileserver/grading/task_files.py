@@ -19,7 +19,7 @@ from fileserver.storage.staging import Staging, hash_descriptor
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000
-_Version = tuple[int, int, int]
+_Version = tuple[str, int, int, int]
 
 
 class TaskFiles:
@@ -75,8 +75,9 @@ class TaskFiles:
             except NotFound:
                 continue
             with stored:
-                known = stored.sha256
-                if known is None:
+                if stored.record and stored.record.has_sha1(sha1):
+                    known = stored.record.sha256
+                else:
                     digests = hash_descriptor(stored.file.fileno(), ("sha1", "sha256"))
                     if digests["sha1"].hex() != sha1:
                         log.warning("task file %s is damaged; a new upload replaces it", sha1)
@@ -99,15 +100,15 @@ class TaskFiles:
         raise NotFound(f"task file {sha1} is not stored")
 
     def _is_whole(self, stored: StoredFile, sha1: Sha1) -> bool:
-        if stored.sha256:
+        if stored.record and stored.record.has_sha1(sha1):
             return True
-        version = (stored.inode, stored.size_bytes, stored.mtime_ns)
+        version = (sha1, stored.inode, stored.size_bytes, stored.mtime_ns)
         whole = self._seen.get(version)
         if whole is None:
             digests = hash_descriptor(stored.file.fileno(), ("sha1", "sha256"))
             whole = self._seen[version] = digests["sha1"].hex() == sha1
             if whole:
-                _adopt(stored, digests["sha256"])
+                _adopt(stored, digests)
             else:
                 log.error("task file %s is damaged: its bytes have the SHA-1 %s", sha1, digests["sha1"].hex())
             if len(self._seen) > _REMEMBERED:
@@ -143,9 +144,9 @@ def _collision(sha1: Sha1) -> Collision:
     return Collision(f"other bytes have the same SHA-1, {sha1}")
 
 
-def _adopt(stored: StoredFile, sha256: bytes) -> None:
+def _adopt(stored: StoredFile, digests: dict[str, bytes]) -> None:
     """Record what was read, so that the file need not be read again."""
     try:
-        write_record(stored.file.fileno(), sha256)
+        write_record(stored.file.fileno(), digests)
     except OSError as error:
         log.warning("the digest of a task file cannot be recorded: %s", error)

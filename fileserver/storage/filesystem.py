@@ -68,6 +68,8 @@ def make_directory(path: Path, mode: int) -> None:
     try:
         os.mkdir(path, mode)
     except FileExistsError:
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "there is something else than a directory", str(path)) from None
         return
     except FileNotFoundError:
         make_directory(path.parent, mode)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class LocalFolders:
             info = os.lstat(self.root / key)
         except FileNotFoundError:
             raise self._not_found(key) from None
+        if not stat.S_ISDIR(info.st_mode):
+            raise self._not_found(key)
         return info.st_mtime_ns
 
     def open(self, key: str, path: str) -> StoredFile:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fileserver.storage.records import Record
+
 
 @dataclass(frozen=True)
 class StagedFile:
@@ -32,7 +34,12 @@ class StoredFile:
     size_bytes: int
     mtime_ns: int
     inode: int
-    sha256: bytes | None
+    record: Record | None
+
+    @property
+    def sha256(self) -> bytes | None:
+        """The SHA-256 (32 raw bytes), if it is known without reading the file."""
+        return self.record.sha256 if self.record else None
 
     @property
     def version(self) -> str:

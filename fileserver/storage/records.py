@@ -1,40 +1,58 @@
-"""The SHA-256 of a stored file, kept with the file itself.
+"""The digests of a stored file, kept with the file itself.
 
-It lies in the extended attribute `user.sha256`, so it appears and disappears with the file in the same rename, and
-ordinary tools still see plain files. It names the size and the modification time that it was taken at: after any
-later change it is void. A file system without extended attributes, or a copy made without them, has no record; then
-the digest is simply not known.
+They lie in the extended attribute `user.sha256`, so they appear and disappear with the file in the same rename, and
+ordinary tools still see plain files. The record names the size and the modification time that it was taken at: after
+any later change it is void. A file system without extended attributes, or a copy made without them, has no record;
+then the digests are simply not known.
 
-Format: 32 bytes SHA-256, then size in bytes (unsigned 64 bit) and modification time in nanoseconds (signed 64 bit), big
-endian: 48 bytes, which fit into an ext4 inode and so cost no block.
+Format: 32 bytes SHA-256; the first 12 bytes of the SHA-1, or zeros where it was not computed; size in bytes (unsigned
+64 bit); modification time in nanoseconds (signed 64 bit); big endian. These 60 bytes are about as many as fit into an
+ext4 inode of the usual size, so that the record costs no block.
 """
 
 import errno
 import os
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 _NAME = "user.sha256"
-_FORMAT = struct.Struct(">32sQq")
+_FORMAT = struct.Struct(">32s12sQq")
+_SHA1_BYTES = 12
 _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.ENOSYS)
 
 
-def write_record(fd: int, sha256: bytes) -> None:
-    """Record that the file *fd*, as it is now, has the digest *sha256* (32 raw bytes)."""
+@dataclass(frozen=True)
+class Record:
+    """What is known of the bytes of a file."""
+
+    sha256: bytes
+    sha1_start: bytes
+
+    def has_sha1(self, sha1: str) -> bool:
+        """Whether the bytes were seen to have this SHA-1, in hexadecimal."""
+        return self.sha1_start == bytes.fromhex(sha1)[:_SHA1_BYTES]
+
+
+def write_record(fd: int, digests: Mapping[str, bytes]) -> None:
+    """Record that the file *fd*, as it is now, has these *digests*: `sha256`, and perhaps `sha1`, both raw."""
     info = os.fstat(fd)
+    sha1_start = digests.get("sha1", bytes(_SHA1_BYTES))[:_SHA1_BYTES]
+    value = _FORMAT.pack(digests["sha256"], sha1_start, info.st_size, info.st_mtime_ns)
     try:
-        os.setxattr(fd, _NAME, _FORMAT.pack(sha256, info.st_size, info.st_mtime_ns))
+        os.setxattr(fd, _NAME, value)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
 
 
-def read_record(fd: int, info: os.stat_result) -> bytes | None:
-    """The recorded SHA-256 of the file *fd* whose status is *info*; None where there is none, or it is void."""
+def read_record(fd: int, info: os.stat_result) -> Record | None:
+    """The record of the file *fd* whose status is *info*; None where there is none, or it is void."""
     try:
         value = os.getxattr(fd, _NAME)
     except OSError:
         return None
     if len(value) != _FORMAT.size:
         return None
-    sha256, size_bytes, mtime_ns = _FORMAT.unpack(value)
-    return sha256 if (size_bytes, mtime_ns) == (info.st_size, info.st_mtime_ns) else None
+    sha256, sha1_start, size_bytes, mtime_ns = _FORMAT.unpack(value)
+    return Record(sha256, sha1_start) if (size_bytes, mtime_ns) == (info.st_size, info.st_mtime_ns) else None

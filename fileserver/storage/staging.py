@@ -5,6 +5,7 @@ block, the folder is gone at its end; what was published has been renamed out of
 is freed, and `recover` of any other process finds what it left.
 """
 
+import errno
 import fcntl
 import io
 import logging
@@ -86,7 +87,7 @@ class Transaction:
             size_bytes = self._write(fd, incoming, hasher)
             digests = hasher.digests()
             incoming.declared.verify(digests, incoming.what)
-            write_record(fd, digests["sha256"])
+            write_record(fd, digests)
             if durable:
                 os.fsync(fd)
         finally:
@@ -120,7 +121,7 @@ class Transaction:
             write(file)
             os.utime(fd, ns=(mtime_ns, mtime_ns))
             digests = hash_descriptor(fd, ("sha256",))
-            write_record(fd, digests["sha256"])
+            write_record(fd, digests)
             os.fsync(fd)
             return StagedFile(path, os.fstat(fd).st_size, digests)
 
@@ -208,10 +209,12 @@ class Staging:
 
 
 def _lock_folder(path: Path) -> int | None:
-    """Lock the transaction folder *path*; None if another process has it, or it is gone."""
+    """Lock the transaction folder *path*; None if another process has it, or it is gone, or no folder."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

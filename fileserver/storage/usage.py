@@ -94,7 +94,7 @@ def count_files(root: Path) -> Usage:
     while todo:
         try:
             entries = list(os.scandir(todo.pop()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
