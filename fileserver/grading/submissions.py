@@ -2,10 +2,9 @@
 
 A submission is replaced as a whole. Its folder's atomic exchange is the commit mark: before it, all is as it was; after
 it, the new version is the truth, with or without its archive, because an archive is only served if it belongs to the
-folder's version (same modification time) and layout, and is rebuilt otherwise.
+folder's version (same modification time) and layout, and is rebuilt otherwise. So recovery has nothing to finish.
 """
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from fileserver.storage.folders import LocalFolders
 from fileserver.storage.interface import StagedFile, StoredFile
 from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
-from fileserver.storage.staging import Staging, Transaction, hash_descriptor
+from fileserver.storage.staging import Staging, Transaction
 
-_LISTING_ATTEMPTS = 3
+_LISTING_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ class Submissions:
         self._locks = locks
         self._names = names
         self._layout = layout
-        staging.on_recovery(self._finish)
 
     def store(self, submission_id: SubmissionId, files: Iterable[IncomingFile], expected_bytes: int = 0) -> None:
         """Replace the submission by *files*; on return folder and archive are durable.
@@ -88,18 +86,17 @@ class Submissions:
 
     def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         """The files of one version of the submission, sorted by path. Raises NotFound."""
-        for attempt in range(_LISTING_ATTEMPTS):
-            try:
-                found = self._folders.open_all(submission_id)
-                listed = [SubmittedFile(path, file.size_bytes, file.sha256) for path, file in found]
-            except (NotFound, FileNotFoundError):
-                # It may just be replaced: then the next look finds the new version.
-                self._folders.version(submission_id)
-                if attempt == _LISTING_ATTEMPTS - 1:
-                    raise
-            else:
-                return sorted(listed, key=lambda file: file.path)
-        raise AssertionError("the last attempt returns or raises")
+        for _ in range(_LISTING_RETRIES):
+            # It may just be replaced: then the next look finds the new version.
+            with suppress(NotFound):
+                return self._list(submission_id)
+        return self._list(submission_id)
+
+    def _list(self, submission_id: SubmissionId) -> list[SubmittedFile]:
+        found = self._folders.open_all(submission_id)
+        return sorted(
+            (SubmittedFile(path, file.size_bytes, file.sha256) for path, file in found), key=lambda file: file.path
+        )
 
     def open_file(self, submission_id: SubmissionId, path: FilePath) -> StoredFile:
         """Open one file. Raises NotFound."""
@@ -138,22 +135,3 @@ class Submissions:
             return archive
         archive.close()
         return None
-
-    def _finish(self, transaction: Path) -> None:
-        """Roll forward: publish the archive that a dead process built for the folder that it had published."""
-        for staged in (transaction / self._archives.name).glob("*.zip"):
-            name = ArchiveName(staged.name)
-            with self._locks.hold(self._folders.name, name.submission_id):
-                try:
-                    if staged.stat().st_mtime_ns == self._folders.version(name.submission_id):
-                        self._publish_recovered(name, staged)
-                except NotFound:
-                    continue
-
-    def _publish_recovered(self, name: ArchiveName, staged: Path) -> None:
-        fd = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            digests = hash_descriptor(fd, ("sha256",))
-        finally:
-            os.close(fd)
-        self._archives.put(name, StagedFile(staged, staged.stat().st_size, digests))

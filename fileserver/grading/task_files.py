@@ -88,6 +88,7 @@ class TaskFiles:
 
     def open(self, sha1: Sha1) -> StoredFile:
         """Open a task file whose bytes have its name's SHA-1. Raises NotFound, also for a damaged one."""
+        state = "not stored"
         for bucket in self._buckets:
             try:
                 stored = bucket.open(sha1)
@@ -96,8 +97,8 @@ class TaskFiles:
             if self._is_whole(stored, sha1):
                 return stored
             stored.close()
-            raise NotFound(f"the stored copy of task file {sha1} is damaged; upload it again")
-        raise NotFound(f"task file {sha1} is not stored")
+            state = "damaged; upload it again"
+        raise NotFound(f"task file {sha1} is {state}")
 
     def _is_whole(self, stored: StoredFile, sha1: Sha1) -> bool:
         if stored.record and stored.record.has_sha1(sha1):

@@ -90,10 +90,13 @@ class LocalFolders:
         Raises NotFound if there is no folder, or if it is replaced or deleted while it is read.
         """
         before = self.version(key)
-        for entry in walk(self.root / key):
-            if not entry.is_folder:
-                with self.open(key, entry.path) as file:
-                    yield entry.path, file
+        try:
+            for entry in walk(self.root / key):
+                if not entry.is_folder:
+                    with self.open(key, entry.path) as file:
+                        yield entry.path, file
+        except FileNotFoundError:
+            raise self._not_found(key) from None
         if self.version(key) != before:
             raise NotFound(f"{quoted(key)} was replaced meanwhile")
 

@@ -151,11 +151,6 @@ class Staging:
         self._modes = modes
         self._limits = limits
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-        self._finishers: list[Callable[[Path], None]] = []
-
-    def on_recovery(self, finish: Callable[[Path], None]) -> None:
-        """Let *finish* roll forward what it finds committed in the folder of a dead transaction."""
-        self._finishers.append(finish)
 
     @contextmanager
     def transaction(self, expected_bytes: int | None = 0) -> Iterator[Transaction]:
@@ -188,23 +183,20 @@ class Staging:
                 return path, lock
 
     def recover(self) -> int:
-        """Finish or remove what dead processes left; live transactions are left alone. Returns how many were dead."""
+        """Remove what dead processes left; live transactions are left alone. Returns how many were dead.
+
+        There is nothing to finish: every write is complete with its one atomic step.
+        """
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
         dead = 0
         for path in sorted(self.root.iterdir()):
             if not _TRANSACTION.fullmatch(path.name) or (lock := _lock_folder(path)) is None:
                 continue
-            try:
-                for finish in self._finishers:
-                    finish(path)
-                shutil.rmtree(path, ignore_errors=True)
-                dead += 1
-            except OSError:
-                log.exception("a dead transaction cannot be recovered now; it is tried again later")
-            finally:
-                os.close(lock)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+            dead += 1
         if dead:
-            log.warning("recovered %d transactions that a dead process left in staging", dead)
+            log.warning("removed %d transactions that dead processes left in staging", dead)
         return dead
 
 

@@ -1,0 +1,103 @@
+"""Malformed framing: refused, nothing stored, and never two readings of one request."""
+
+import socket
+
+import pytest
+
+from tests.support.clients import CutResponse, RawClient
+from tests.support.messages import Response, fresh_id
+from tests.support.targets import HttpServer, Server
+
+LENGTHS = ["abc", "-1", "+5", "5x", "0x5", "5, 6", "1e3", "5.0", "\u0665"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("path", ["/results/{}.zip", "/attachments/{}"])
+def test_content_length_is_a_number(server: Server, path: str, length: str):
+    path = path.format(fresh_id())
+    value = length.encode().decode("latin-1")
+    assert server.request("PUT", path, b"01234", {"Content-Length": value}).status == 400
+    assert server.get(path).status == 404
+
+
+def send_raw(server: HttpServer, path: str, headers: list[tuple[str, str]], body: bytes) -> int:
+    """Return the status, 0 if the server closes without an answer."""
+    with RawClient(server.address) as client:
+        client.send(client.head("PUT", path, headers) + body)
+        client.socket.shutdown(socket.SHUT_WR)
+        try:
+            response: Response = client.read_final("PUT")
+        except (CutResponse, ConnectionResetError):
+            return 0
+        return response.status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x\r\n01234\r\n0\r\n\r\n",
+        b"-5\r\n01234\r\n0\r\n\r\n",
+        b"+5\r\n01234\r\n0\r\n\r\n",
+        b"0x5\r\n01234\r\n0\r\n\r\n",
+        b"5\r\n0123456789\r\n0\r\n\r\n",
+        b"\r\n01234\r\n0\r\n\r\n",
+        b"fffffffffffffffffffff\r\n01234\r\n0\r\n\r\n",
+    ],
+)
+def test_malformed_chunks(real_server: HttpServer, body: bytes):
+    path = f"/results/{fresh_id()}.zip"
+    headers = [("Transfer-Encoding", "chunked"), ("Connection", "close")]
+    status = send_raw(real_server, path, headers, body)
+    assert status == 0 or 400 <= status < 500
+    assert real_server.get(path).status == 404
+
+
+def test_two_framings_at_once(real_server: HttpServer):
+    path = f"/results/{fresh_id()}.zip"
+    headers = [("Content-Length", "3"), ("Transfer-Encoding", "chunked")]
+    status = send_raw(real_server, path, headers, b"5\r\n01234\r\n0\r\n\r\n")
+    assert status == 0 or 400 <= status < 500
+    assert real_server.get(path).status == 404
+
+
+def test_two_lengths(real_server: HttpServer):
+    path = f"/results/{fresh_id()}.zip"
+    headers = [("Content-Length", "3"), ("Content-Length", "5")]
+    status = send_raw(real_server, path, headers, b"01234")
+    assert status == 0 or 400 <= status < 500
+    assert real_server.get(path).status == 404
+
+
+@pytest.mark.parametrize("coding", ["gzip", "xchunked", "chunked, gzip", "identity, x"])
+def test_other_transfer_codings(real_server: HttpServer, coding: str):
+    path = f"/results/{fresh_id()}.zip"
+    headers = [("Transfer-Encoding", coding), ("Connection", "close")]
+    status = send_raw(real_server, path, headers, b"5\r\n01234\r\n0\r\n\r\n")
+    assert status == 0 or 400 <= status <= 501
+    assert real_server.get(path).status == 404
+
+
+def test_chunk_extensions_and_trailers_are_ignored(real_server: HttpServer):
+    path = f"/results/{fresh_id()}.zip"
+    body = b"5;ext=1\r\n01234\r\nA\r\n0123456789\r\n0\r\n\r\n"
+    headers = [("Transfer-Encoding", "chunked"), ("Connection", "close")]
+    assert send_raw(real_server, path, headers, body) == 200
+    assert real_server.get(path).body == b"012340123456789"
+
+
+def test_pipelined_requests(gunicorn: HttpServer):
+    one, two = f"/results/{fresh_id()}.zip", f"/results/{fresh_id()}.zip"
+    with RawClient(gunicorn.address) as client:
+        first = client.head("PUT", one, {"Content-Length": "3"}) + b"one"
+        client.send(first + client.head("PUT", two, {"Content-Length": "3"}) + b"two")
+        assert client.read_final("PUT").status == 200
+        assert client.read_final("PUT").status == 200
+    assert (gunicorn.get(one).body, gunicorn.get(two).body) == (b"one", b"two")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_body_where_none_is_expected(real_server: HttpServer, method: str):
+    path = f"/results/{fresh_id()}.zip"
+    real_server.put(path, b"1")
+    response = real_server.request(method, path, b"unexpected")
+    assert response.status in (200, 204)

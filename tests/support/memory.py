@@ -1,0 +1,21 @@
+"""How much memory a server's processes have used."""
+
+from pathlib import Path
+
+
+def processes(pid: int) -> list[int]:
+    """Return *pid* and its descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid] + [process for child in children for process in processes(int(child))]
+
+
+def peak_bytes(pid: int) -> dict[int, int]:
+    """Return the peak resident size of every process of the server *pid*."""
+    return {process: peak_of(process) for process in processes(pid)}
+
+
+def peak_of(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmHWM")

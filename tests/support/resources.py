@@ -1,0 +1,79 @@
+"""One resource of every stored kind, stored once a server, for tests that only read."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.support.messages import fresh_bytes, fresh_id
+from tests.support.targets import Server
+
+CONTENT_SIZE = 1000
+
+
+class Resource(NamedTuple):
+    path: str
+    content: bytes
+    media_type: str
+    immutable: bool = False
+
+
+def submission_file(server: Server) -> Resource:
+    name, content = fresh_id(), fresh_bytes(CONTENT_SIZE)
+    assert server.submit(name, {"dir/inner.c": content}).status == 200
+    return Resource(f"/submissions/{name}/dir/inner.c", content, "application/octet-stream")
+
+
+def archive(server: Server) -> Resource:
+    name = fresh_id("student_")
+    assert server.submit(name, {"inner.c": fresh_bytes(CONTENT_SIZE)}).status == 200
+    path = f"/submission_archives/{name}.zip"
+    return Resource(path, server.get(path).body, "application/zip")
+
+
+def successor_archive(server: Server) -> Resource:
+    path, content, media_type, _ = archive(server)
+    name = path.removeprefix("/submission_archives/student_").removesuffix(".zip")
+    path = f"/v1/worker-files/submission-archive/student/{name}"
+    return Resource(path, content, media_type)
+
+
+def result(server: Server) -> Resource:
+    return put_resource(server, f"/results/{fresh_id()}.zip", "application/zip")
+
+
+def attachment(server: Server) -> Resource:
+    return put_resource(server, f"/attachments/{fresh_id()}", "application/octet-stream")
+
+
+def put_resource(server: Server, path: str, media_type: str) -> Resource:
+    content = fresh_bytes(CONTENT_SIZE)
+    assert server.put(path, content).status == 200
+    return Resource(path, content, media_type)
+
+
+def task_file(prefix: str) -> Callable[[Server], Resource]:
+    def store(server: Server) -> Resource:
+        content = fresh_bytes(CONTENT_SIZE)
+        stored = server.post_form("/tasks", {"a": content}).json()["files"]["a"]
+        path = prefix + stored.removeprefix("/exercises/")
+        return Resource(path, content, "application/octet-stream", immutable=True)
+
+    return store
+
+
+KINDS: dict[str, Callable[[Server], Resource]] = {
+    "submission-file": submission_file,
+    "archive": archive,
+    "result": result,
+    "attachment": attachment,
+    "task-file": task_file("/tasks/"),
+    "exercise-file": task_file("/exercises/"),
+    "successor-archive": successor_archive,
+    "successor-exercise-file": task_file("/v1/worker-files/exercise-file/"),
+}
+
+
+def resource(server: Server, kind: str) -> Resource:
+    """Return the resource of *kind*; it is stored at the first call."""
+    if kind not in server.stored:
+        server.stored[kind] = KINDS[kind](server)
+    return server.stored[kind]

@@ -1,0 +1,131 @@
+"""Real servers as subprocesses: on a free port, with a log file, ready when they are handed out."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.support.clients import CutResponse, RawClient
+from tests.support.memory import processes
+from tests.support.targets import HttpServer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+READY_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Poll until *condition* holds; False if it does not within *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+@contextmanager
+def gunicorn_server(
+    directory: Path, *, env: Mapping[str, str] | None = None, flags: Sequence[str] = ()
+) -> Iterator[HttpServer]:
+    """Run the production server: gunicorn with two workers of eight threads."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8"]
+    command += [
+        "--no-control-socket",
+        "--graceful-timeout",
+        "3",
+        "-b",
+        f"127.0.0.1:{port}",
+        *flags,
+        "fileserver:create_app()",
+    ]
+    settings = {"FILESERVER_WORKING_DIRECTORY": str(directory), **(env or {})}
+    with running(command, settings, directory, port) as server:
+        yield server
+
+
+@contextmanager
+def development_server(directory: Path, *, env: Mapping[str, str] | None = None) -> Iterator[HttpServer]:
+    """Run ``fileserver.py runserver``."""
+    port = free_port()
+    command = [sys.executable, "fileserver.py", "--directory", str(directory)]
+    command += ["runserver", str(port)]
+    with running(command, env or {}, directory, port) as server:
+        yield server
+
+
+STARTERS = {"gunicorn": gunicorn_server, "development": development_server}
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    settings: Mapping[str, str],
+    directory: Path,
+    port: int,
+) -> Iterator[HttpServer]:
+    log = directory.with_name(f"{directory.name}.log")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FILESERVER_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=environment | dict(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    server = HttpServer(directory, ("127.0.0.1", port), process.pid, log)
+    try:
+        wait_ready(process, server)
+        yield server
+    finally:
+        stop(process)
+    logged = log.read_text(errors="replace")
+    assert "Traceback" not in logged, f"a server has logged a stack trace:\n{logged[-5000:]}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_ready(process: subprocess.Popen[bytes], server: HttpServer) -> None:
+    def ready_or_dead() -> bool:
+        return process.poll() is not None or answers(server)
+
+    ready = wait_until(ready_or_dead, READY_SECONDS) and process.poll() is None
+    assert ready, server.log.read_text(errors="replace")[-5000:]
+
+
+def answers(server: HttpServer) -> bool:
+    try:
+        with RawClient(server.address, timeout=5) as client:
+            client.request("GET", "/healthz")
+    except (ConnectionRefusedError, ConnectionResetError, CutResponse):
+        return False
+    return True
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server in good order; AssertionError, and no process left, if it does not obey."""
+    if process.poll() is not None:
+        return
+    family = processes(process.pid)
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        for descendant in family[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(descendant, signal.SIGKILL)
+        raise AssertionError(f"the server did not stop within {STOP_SECONDS} seconds of SIGTERM") from None
