@@ -18,6 +18,8 @@ from pathlib import Path
 
 import click
 
+from fileserver.configuration import PREFIX
+
 _START_SECONDS = 20
 _BOUNDARY = "demo-7b1f0c52d1a94be8"
 _SOURCE = b'#include <stdio.h>\nint main(void) { puts("6"); return 0; }\n'
@@ -33,7 +35,8 @@ def gunicorn(directory: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8", "--no-control-socket"]
     command += ["-b", f"127.0.0.1:{port}", "--log-level", "warning", "fileserver:create_app()"]
-    environ = {**os.environ, "FILESERVER_WORKING_DIRECTORY": str(directory)}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environ[f"{PREFIX}WORKING_DIRECTORY"] = str(directory)
     with subprocess.Popen(command, env=environ) as server:
         try:
             _wait_for(port, server)

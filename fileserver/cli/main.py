@@ -7,6 +7,7 @@ import click
 
 from fileserver._version import __version__
 from fileserver.cli.demo import demo
+from fileserver.cli.options import directory_option
 from fileserver.cli.runserver import runserver
 from fileserver.cli.shell import shell
 from fileserver.core.errors import SettingsError
@@ -30,7 +31,7 @@ class _Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done or stopped by a signal, 1 failed, 2 wrong usage or settings.",
 )
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="The working directory.")
+@directory_option
 @click.version_option(__version__, prog_name="recodex-fileserver")
 @click.pass_context
 def cli(context: click.Context, directory: Path | None) -> None:

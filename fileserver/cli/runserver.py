@@ -18,6 +18,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from fileserver.app import create_app
+from fileserver.cli.options import directory_option
 from fileserver.configuration import load_settings
 
 HOST = "127.0.0.1"
@@ -95,7 +96,7 @@ def _free_port(port: int) -> int:
 
 
 @click.command(epilog="Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 the port is not free, 2 wrong usage or settings.")
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="The working directory.")
+@directory_option
 @click.argument("port", type=click.IntRange(0, 65535), default=DEFAULT_PORT)
 @click.pass_obj
 def runserver(group_directory: Path | None, directory: Path | None, port: int) -> None:

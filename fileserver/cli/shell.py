@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from fileserver.app import create_app
+from fileserver.cli.options import directory_option
 from fileserver.cli.runserver import exit_on_sigterm, working_directory
 from fileserver.services import Services
 from fileserver.web.context import services
 
 
 @click.command(epilog="Exit status: 0 left, 2 wrong usage or settings.")
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="The working directory.")
+@directory_option
 @click.pass_obj
 def shell(group_directory: Path | None, directory: Path | None) -> None:
     """Open a Python shell in the application context.

@@ -32,9 +32,10 @@ class StorageSettings:
     directory_mode: int = 0o750
 
     def problem(self) -> str | None:
-        for name in ("file_mode", "directory_mode"):
-            if not 0o400 <= getattr(self, name) <= 0o777:
-                return f"{name} must lie between 0o400 and 0o777"
+        for name, needed in (("file_mode", 0o600), ("directory_mode", 0o700)):
+            mode = getattr(self, name)
+            if mode & needed != needed or not 0 <= mode <= 0o777:
+                return f"{name} must lie between {needed:04o} and 0777 and let the owner in"
         return None
 
 
@@ -134,13 +135,22 @@ def parse_settings(mapping: Mapping[str, Any]) -> Settings:
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:
+    if kind is int and name.endswith("_mode"):
+        # As a number of TOML, 640 would be taken for another mode than 0640.
+        if not isinstance(value, str):
+            raise SettingsError(f'{name} must be text of octal digits, such as "0640"')
+        return _parse_number(name, value, 8)
     if kind is int:
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise SettingsError(f"{name} must be a number")
-        try:
-            return int(value, 8 if name.endswith("_mode") else 10) if isinstance(value, str) else value
-        except ValueError:
-            raise SettingsError(f"{name} must be a number, not {value!r}") from None
+        return _parse_number(name, value, 10) if isinstance(value, str) else value
     if not isinstance(value, str | Path) or not str(value):
         raise SettingsError(f"{name} must be text that is not empty")
     return str(value) if kind is str else Path(value)
+
+
+def _parse_number(name: str, text: str, base: int) -> int:
+    try:
+        return int(text, base)
+    except ValueError:
+        raise SettingsError(f"{name} must be a number, not {text!r}") from None

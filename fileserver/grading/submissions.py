@@ -20,6 +20,7 @@ from fileserver.storage.interface import StagedFile, StoredFile
 from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging, Transaction
+from fileserver.storage.usage import count_files
 
 _LISTING_RETRIES = 3
 
@@ -82,7 +83,8 @@ class Submissions:
             return stored_file(open_below(folder, path))
 
         target = transaction.folder(self._archives.name) / submission_id.archive_name
-        return transaction.build(target, archive_writer(folder, open_file, submission_id, self._layout), version)
+        write = archive_writer(folder, open_file, submission_id, self._layout)
+        return transaction.build(target, write, expected_bytes=count_files(folder).size_bytes, mtime_ns=version)
 
     def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         """The files of one version of the submission, sorted by path. Raises NotFound."""

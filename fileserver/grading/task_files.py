@@ -5,6 +5,7 @@ name's SHA-1: when they were received, which the record of the file tells, or by
 """
 
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -146,7 +147,9 @@ def _collision(sha1: Sha1) -> Collision:
 
 
 def _adopt(stored: StoredFile, digests: dict[str, bytes]) -> None:
-    """Record what was read, so that the file need not be read again."""
+    """Record what was read, so that the file need not be read again; unless it changed while it was read."""
+    if os.fstat(stored.file.fileno()).st_mtime_ns != stored.mtime_ns:
+        return
     try:
         write_record(stored.file.fileno(), digests)
     except OSError as error:

@@ -66,15 +66,20 @@ def create_file(path: Path, mode: int) -> int:
 def make_directory(path: Path, mode: int) -> None:
     """Create the directory *path* and its missing parents, each with *mode*; not yet durable."""
     try:
+        _make_one_directory(path, mode)
+    except FileNotFoundError:
+        make_directory(path.parent, mode)
+        _make_one_directory(path, mode)
+
+
+def _make_one_directory(path: Path, mode: int) -> None:
+    try:
         os.mkdir(path, mode)
     except FileExistsError:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "there is something else than a directory", str(path)) from None
-        return
-    except FileNotFoundError:
-        make_directory(path.parent, mode)
-        return make_directory(path, mode)
-    os.chmod(path, mode)
+    else:
+        os.chmod(path, mode)
 
 
 def make_directory_durable(path: Path, mode: int) -> None:

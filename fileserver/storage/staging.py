@@ -111,11 +111,14 @@ class Transaction:
             raise IncompleteBody(f"{size_bytes} bytes arrived of {incoming.size_bytes} announced")
         return size_bytes
 
-    def build(self, path: Path, write: Callable[[io.FileIO], None], mtime_ns: int) -> StagedFile:
+    def build(
+        self, path: Path, write: Callable[[io.FileIO], None], *, expected_bytes: int, mtime_ns: int
+    ) -> StagedFile:
         """Let *write* fill the new file *path* of this transaction, seeking as it likes; hash it, make it durable.
 
-        *mtime_ns* becomes its modification time.
+        *mtime_ns* becomes its modification time. Raises InsufficientStorage if *expected_bytes* would not fit.
         """
+        self._space.require(expected_bytes)
         fd = create_file(path, self._modes.file)
         with io.FileIO(fd, "rb+") as file:
             write(file)

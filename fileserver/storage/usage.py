@@ -88,7 +88,7 @@ class UsageLedger:
 
 
 def count_files(root: Path) -> Usage:
-    """Count the regular files below *root*; names that begin with a dot on the top level are not counted."""
+    """Count the regular files below *root*, and their bytes."""
     files = size_bytes = 0
     todo = [root]
     while todo:

@@ -149,6 +149,8 @@ def _wanted_ranges() -> Sequence[tuple[int, int | None]] | None:
         return None
     if _NO_BYTES.fullmatch(request.headers.get("Range", "")):
         return []  # Werkzeug does not parse "the last 0 bytes", which cannot be satisfied.
+    if "--" in request.headers.get("Range", ""):
+        return None  # Werkzeug takes it for a negative number.
     wanted = request.range
     return wanted.ranges if wanted and wanted.units == "bytes" else None
 

@@ -20,7 +20,7 @@ def table_rows(page: str) -> list[list[str]]:
 def shown(name: str, value: object) -> str:
     if value is None:
         return "none"
-    return oct(value) if name.endswith("_mode") and isinstance(value, int) else str(value)
+    return f"{value:04o}" if name.endswith("_mode") and isinstance(value, int) else str(value)
 
 
 def test_every_setting_is_documented_with_its_default():
