@@ -4,14 +4,14 @@ import os
 from typing import cast
 
 from flask import Flask, request
-from werkzeug.exceptions import BadRequest
 
 from fileserver.configuration import load_settings
+from fileserver.core.errors import InvalidName
 from fileserver.core.settings import Settings
 from fileserver.services import build_services
 from fileserver.web import attachments, home, results, submissions, task_files, worker_files
 from fileserver.web.auth import register_authentication
-from fileserver.web.bodies import refuse_bad_length, register_bodies
+from fileserver.web.bodies import refuse_conditional_write, refuse_unclear_framing, register_bodies
 from fileserver.web.context import attach_services
 from fileserver.web.problems import register_errors
 
@@ -37,16 +37,24 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     # credentials learns more than that.
     register_bodies(app)
     register_authentication(app, source.auth.htpasswd_file)
-    app.before_request(refuse_bad_length)
-    app.before_request(refuse_unreadable_path)
+    app.before_request(refuse_unclear_path)
+    app.before_request(refuse_unclear_framing)
+    app.before_request(refuse_conditional_write)
     for module in _MODULES:
         app.register_blueprint(module.blueprint)
     return app
 
 
-def refuse_unreadable_path() -> None:
-    """Raise BadRequest for a path that is not UTF-8: replaced characters would make different names equal."""
+def refuse_unclear_path() -> None:
+    """Raise InvalidName for a path that would be changed by decoding it.
+
+    Replaced characters would make different names equal, and of several slashes in front all but one would be
+    dropped, so that the path is not the one that a proxy's rules have seen.
+    """
+    path = cast(str, request.environ["PATH_INFO"])
     try:
-        cast(str, request.environ["PATH_INFO"]).encode("latin-1").decode("utf-8")
+        path.encode("latin-1").decode("utf-8")
     except UnicodeError:
-        raise BadRequest("the path is not UTF-8") from None
+        raise InvalidName("the path is not UTF-8") from None
+    if path.startswith("//"):
+        raise InvalidName("the path begins with two slashes")

@@ -9,7 +9,13 @@ from fileserver.core.settings import Settings
 from fileserver.grading.named_files import NamedFiles
 from fileserver.grading.submissions import Submissions
 from fileserver.grading.task_files import TaskFiles
-from fileserver.storage.filesystem import Modes, make_directory_durable, require_exchange
+from fileserver.storage.filesystem import (
+    Modes,
+    fsync_directory,
+    make_directory,
+    make_directory_durable,
+    require_exchange,
+)
 from fileserver.storage.folders import LocalFolders
 from fileserver.storage.local import LocalBucket
 from fileserver.storage.locks import KeyLocks
@@ -76,10 +82,20 @@ def _assemble(settings: Settings, root: Path, modes: Modes) -> Services:
 
 
 def _make_folders(root: Path, modes: Modes) -> None:
-    for name in ("submissions", "submission_archives", "tasks", "results", "attachments"):
-        make_directory_durable(root / name, modes.directory)
-    make_directory_durable(root / "staging" / ".locks", 0o700)
-    require_exchange(root / "staging")
+    make_directory_durable(root, modes.directory)
+    folders = [root / name for name in ("submissions", "submission_archives", "tasks", "results", "attachments")]
+    folders += [root / "tasks" / digit for digit in "0123456789abcdef"]
+    for folder in folders:
+        make_directory(folder, modes.directory)
+    staging = root / "staging"
+    make_directory(staging / ".locks", 0o700)
+    # Always: whoever made them, perhaps just now, may not have come to it.
+    fsync_directory(root / "tasks")
+    fsync_directory(root)
+    for folder in folders:
+        if folder.stat().st_dev != staging.stat().st_dev:
+            raise SettingsError(f"{folder} lies on another file system than staging; all must lie on one")
+    require_exchange(staging)
 
 
 def _counters(root: Path) -> dict[str, "partial[Usage]"]:

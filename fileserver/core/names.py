@@ -40,21 +40,20 @@ def _encoded(text: str, what: str) -> bytes:
         raise InvalidName(f"{what} {quoted(text)} is not UTF-8") from None
 
 
-def check_text(text: str, what: str, max_bytes: int, setting: str) -> str:
-    """Return *text* if it is UTF-8 without control characters, of at most *max_bytes*."""
+def check_text(text: str, what: str, max_bytes: int, setting: str = "") -> str:
+    """Return *text* if it is UTF-8 without control characters, of at most *max_bytes*, the value of *setting*."""
     if len(_encoded(text, what)) > max_bytes:
-        raise InvalidName(f"{what} {quoted(text)} is longer than {setting} = {max_bytes} bytes")
+        limit = f"{setting} = {max_bytes}" if setting else f"{max_bytes}"
+        raise InvalidName(f"{what} {quoted(text)} is longer than {limit} bytes")
     if _CONTROL.search(text):
         raise InvalidName(f"{what} {quoted(text)} contains a control character")
     return text
 
 
-def check_component(text: str, what: str, max_bytes: int, setting: str = "max_name_bytes") -> str:
+def check_component(text: str, what: str, max_bytes: int, setting: str = "") -> str:
     """Return *text* if it can be one component of a path: not empty, no dots alone, no separator."""
-    if not text:
-        raise InvalidName(f"{what} has an empty component")
-    if text in (".", ".."):
-        raise InvalidName(f"{what} has the component {quoted(text)}")
+    if text in ("", ".", ".."):
+        raise InvalidName(f"{what} {quoted(text)} is not allowed")
     if "/" in text or "\\" in text:
         raise InvalidName(f"{what} {quoted(text)} contains a slash or a backslash")
     return check_text(text, what, max_bytes, setting)
@@ -67,7 +66,7 @@ class Id(str):
 
     def __new__(cls, text: str) -> Self:
         limit = MAX_COMPONENT_BYTES - len(ARCHIVE_SUFFIX)
-        return super().__new__(cls, check_component(text, cls.what, limit, "the longest id"))
+        return super().__new__(cls, check_component(text, cls.what, limit))
 
 
 class SubmissionId(Id):
@@ -104,7 +103,7 @@ class ResultName(str):
     """`<id>.<ext>` of a result. Without an extension it raises NotFound, as no result has such a name."""
 
     def __new__(cls, text: str) -> Self:
-        check_component(text, "the result name", MAX_COMPONENT_BYTES, "the longest name")
+        check_component(text, "the result name", MAX_COMPONENT_BYTES)
         stem, _, extension = text.rpartition(".")
         if not stem or not extension:
             raise NotFound(f"{quoted(text)} is not the name of a result, <id>.<ext>")
@@ -131,7 +130,7 @@ class FilePath(str):
         if len(components) > limits.max_path_depth:
             raise InvalidName(f"{what} has more than max_path_depth = {limits.max_path_depth} components")
         for component in components:
-            check_component(component, what, limits.max_name_bytes)
+            check_component(component, f"{what}: the component", limits.max_name_bytes, "max_name_bytes")
         return super().__new__(cls, text)
 
 

@@ -20,7 +20,6 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _FOLDER_ATTRIBUTES = (stat.S_IFDIR | 0o755) << 16 | 0x10
 _FILE_ATTRIBUTES = (stat.S_IFREG | 0o644) << 16
-_LEVEL = 6
 _SAMPLE_BYTES = 64 * 1024
 
 

@@ -20,7 +20,6 @@ from fileserver.storage.interface import StagedFile, StoredFile
 from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging, Transaction
-from fileserver.storage.usage import count_files
 
 _LISTING_RETRIES = 3
 
@@ -57,17 +56,18 @@ class Submissions:
         """Replace the submission by *files*; on return folder and archive are durable.
 
         Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage, and
-        what the source raises; then nothing has changed.
+        what the source raises; then nothing has changed. An OSError while publishing may leave the new version.
         """
         with self._staging.transaction(expected_bytes) as transaction:
             folder = transaction.folder(f"{self._folders.name}/{submission_id}")
             size_bytes = self._receive(transaction, folder, files)
-            archive = self._build(transaction, submission_id, folder, self._folders.seal(folder))
+            version = self._folders.seal(folder)
+            archive = self._build(transaction, submission_id, folder, version, size_bytes)
             with self._locks.hold(self._folders.name, submission_id):
                 # Gone before the folder changes, so that not even a web server that serves archives from
                 # disk pairs the old archive with the new folder, whenever this process dies.
                 self._archives.discard(submission_id.archive_name)
-                self._folders.publish(submission_id, folder, size_bytes)
+                self._folders.publish(submission_id, folder, version, size_bytes)
                 self._archives.put(submission_id.archive_name, archive)
 
     def _receive(self, transaction: Transaction, folder: Path, files: Iterable[IncomingFile]) -> int:
@@ -78,13 +78,20 @@ class Submissions:
                 size_bytes += transaction.receive(folder / path, file.content, durable=False).size_bytes
         return size_bytes
 
-    def _build(self, transaction: Transaction, submission_id: SubmissionId, folder: Path, version: int) -> StagedFile:
+    def _build(
+        self,
+        transaction: Transaction,
+        submission_id: SubmissionId,
+        folder: Path,
+        version: int,
+        expected_bytes: int | None,
+    ) -> StagedFile:
         def open_file(path: str) -> StoredFile:
             return stored_file(open_below(folder, path))
 
         target = transaction.folder(self._archives.name) / submission_id.archive_name
         write = archive_writer(folder, open_file, submission_id, self._layout)
-        return transaction.build(target, write, expected_bytes=count_files(folder).size_bytes, mtime_ns=version)
+        return transaction.build(target, write, expected_bytes=expected_bytes, mtime_ns=version)
 
     def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         """The files of one version of the submission, sorted by path. Raises NotFound."""
@@ -114,17 +121,17 @@ class Submissions:
     def open_archive(self, name: ArchiveName) -> StoredFile:
         """Open the archive of the submission as it is now, building it if it is missing or does not belong to it.
 
-        Many who ask at once wait for one build. Raises NotFound.
+        Many who ask at once wait for one build, which may use up the reserve of free space: reading is never refused
+        for it. Raises NotFound.
         """
         if (archive := self._current_archive(name)) is not None:
             return archive
-        # The transaction begins before the lock is taken: its beginning may recover others, which takes locks.
-        with self._staging.transaction() as transaction, self._locks.hold(self._folders.name, name.submission_id):
+        with self._staging.transaction(None) as transaction, self._locks.hold(self._folders.name, name.submission_id):
             if (archive := self._current_archive(name)) is not None:
                 return archive
             version = self._folders.version(name.submission_id)
             folder = self._folders.root / name.submission_id
-            self._archives.put(name, self._build(transaction, name.submission_id, folder, version))
+            self._archives.put(name, self._build(transaction, name.submission_id, folder, version, None))
             return self._archives.open(name)
 
     def _current_archive(self, name: ArchiveName) -> StoredFile | None:

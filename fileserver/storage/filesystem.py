@@ -48,9 +48,14 @@ def fsync_file(path: Path) -> None:
         os.close(fd)
 
 
+def raise_error(error: OSError) -> None:
+    """For os.walk, which otherwise leaves out what it cannot list."""
+    raise error
+
+
 def fsync_tree(root: Path) -> None:
     """Make all below and including the directory *root* durable, leaves first."""
-    for folder, _, names in os.walk(root, topdown=False):
+    for folder, _, names in os.walk(root, topdown=False, onerror=raise_error):
         for name in names:
             fsync_file(Path(folder, name))
         fsync_directory(Path(folder))
@@ -83,12 +88,23 @@ def _make_one_directory(path: Path, mode: int) -> None:
 
 
 def make_directory_durable(path: Path, mode: int) -> None:
-    """As `make_directory`, and the new names survive a power cut."""
-    if path.is_dir():
-        return
-    make_directory_durable(path.parent, mode)
+    """As `make_directory`, and the names survive a power cut, also if another process has just made them."""
+    if not path.parent.is_dir():
+        make_directory_durable(path.parent, mode)
     make_directory(path, mode)
-    fsync_directory(path.parent)
+    # A parent that may not be opened was there before this server.
+    with suppress(PermissionError):
+        fsync_directory(path.parent)
+
+
+def open_state_file(path: Path) -> int:
+    """Open the small file *path* of the server itself, made anew with its folder if somebody removed them."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        make_directory(path.parent, 0o700)
+        return os.open(path, flags, 0o600)
 
 
 def open_below(root: Path, relative: str) -> int:
@@ -142,7 +158,7 @@ def require_exchange(folder: Path) -> None:
                 path.rmdir()
 
 
-def allocated_free_bytes(folder: Path) -> tuple[int, int]:
+def free_and_total_bytes(folder: Path) -> tuple[int, int]:
     """The bytes that this process may still write on the file system of *folder*, and its size in bytes."""
     info = os.statvfs(folder)
     return info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize

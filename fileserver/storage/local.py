@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import quoted
-from fileserver.storage.filesystem import Modes, fsync_directory, make_directory_durable, open_below
+from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, open_below, raise_error
 from fileserver.storage.interface import Bucket, StagedFile, StoredFile
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.records import read_record
@@ -56,7 +56,8 @@ class LocalBucket(Bucket):
             try:
                 os.rename(staged.path, final)
             except FileNotFoundError:
-                make_directory_durable(final.parent, self._modes.directory)
+                make_directory(final.parent, self._modes.directory)
+                fsync_directory(final.parent.parent)
                 os.rename(staged.path, final)
             fsync_directory(final.parent)
             self._ledger.add(self._account, old_bytes is None, staged.size_bytes - (old_bytes or 0))
@@ -79,13 +80,18 @@ class LocalBucket(Bucket):
             old_bytes = _size_or_none(path)
             if old_bytes is None:
                 return False
-            path.unlink()
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False  # An admin was faster.
             self._ledger.add(self._account, -1, -old_bytes)
         return True
 
     def keys(self) -> Iterator[str]:
         found = []
-        for folder, _, names in os.walk(self.root):
+        if not self.root.exists():
+            return
+        for folder, _, names in os.walk(self.root, onerror=raise_error):
             for name in names:
                 relative = os.path.relpath(os.path.join(folder, name), self.root)
                 key = name if self._sharded else relative

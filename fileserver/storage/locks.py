@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fileserver.storage.filesystem import open_state_file
+
 _STRIPES = 256
 
 
@@ -24,9 +26,17 @@ class KeyLocks:
     def hold(self, namespace: str, key: str) -> Iterator[None]:
         """Hold the lock of *key* for the duration of the block; waits for it."""
         stripe = zlib.crc32(os.fsencode(key)) % _STRIPES
-        fd = os.open(self._folder / f"{namespace}-{stripe:02x}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _lock(self._folder / f"{namespace}-{stripe:02x}")
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        fd = open_state_file(path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)  # Somebody removed the file meanwhile; others lock the new one.

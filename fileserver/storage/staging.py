@@ -22,7 +22,7 @@ from fileserver.core.digests import Hasher
 from fileserver.core.errors import IncompleteBody, InsufficientStorage, LimitExceeded
 from fileserver.core.incoming import Incoming
 from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
-from fileserver.storage.filesystem import Modes, allocated_free_bytes, create_file, make_directory
+from fileserver.storage.filesystem import Modes, create_file, free_and_total_bytes, fsync_directory, make_directory
 from fileserver.storage.interface import StagedFile
 from fileserver.storage.records import write_record
 
@@ -42,11 +42,11 @@ class FreeSpace:
         self._min_free_bytes = min_free_bytes
 
     def free_bytes(self) -> int:
-        return allocated_free_bytes(self._folder)[0]
+        return free_and_total_bytes(self._folder)[0]
 
     def require(self, more_bytes: int) -> None:
         """Raise InsufficientStorage if *more_bytes* would use up the reserve."""
-        free_bytes, total_bytes = allocated_free_bytes(self._folder)
+        free_bytes, total_bytes = free_and_total_bytes(self._folder)
         floor_bytes = self._min_free_bytes
         if floor_bytes == AUTOMATIC:
             floor_bytes = min(GIB, total_bytes // 50)
@@ -112,13 +112,15 @@ class Transaction:
         return size_bytes
 
     def build(
-        self, path: Path, write: Callable[[io.FileIO], None], *, expected_bytes: int, mtime_ns: int
+        self, path: Path, write: Callable[[io.FileIO], None], *, expected_bytes: int | None, mtime_ns: int
     ) -> StagedFile:
         """Let *write* fill the new file *path* of this transaction, seeking as it likes; hash it, make it durable.
 
-        *mtime_ns* becomes its modification time. Raises InsufficientStorage if *expected_bytes* would not fit.
+        *mtime_ns* becomes its modification time. Raises InsufficientStorage if *expected_bytes* would not fit; None is
+        for what may use up the reserve.
         """
-        self._space.require(expected_bytes)
+        if expected_bytes is not None:
+            self._space.require(expected_bytes)
         fd = create_file(path, self._modes.file)
         with io.FileIO(fd, "rb+") as file:
             write(file)
@@ -150,7 +152,7 @@ class Staging:
 
     def __init__(self, root: Path, modes: Modes, limits: LimitSettings) -> None:
         self.root = root
-        self.space = FreeSpace(root, limits.min_free_bytes)
+        self.space = FreeSpace(root.parent, limits.min_free_bytes)
         self._modes = modes
         self._limits = limits
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
@@ -159,7 +161,7 @@ class Staging:
     def transaction(self, expected_bytes: int | None = 0) -> Iterator[Transaction]:
         """Receive something. Raises InsufficientStorage at once if *expected_bytes* would not fit.
 
-        None is for a transaction that only frees space.
+        None is for a transaction that frees space, or may use up the reserve.
         """
         if expected_bytes is not None:
             self.space.require(expected_bytes)
@@ -175,12 +177,18 @@ class Staging:
     def probe(self) -> None:
         """Write a few bytes durably and remove them. Raises InsufficientStorage or OSError if that does not work."""
         with self.transaction() as transaction:
-            transaction.receive(transaction.path / "probe", Incoming(iter([b"probe"])))
+            staged = transaction.receive(transaction.path / "probe", Incoming(iter([b"probe"])))
+            os.rename(staged.path, transaction.path / "published")
+            fsync_directory(transaction.path)
 
     def _begin(self) -> tuple[Path, int]:
         while True:
             path = self.root / secrets.token_hex(16)
-            os.mkdir(path, 0o700)
+            try:
+                os.mkdir(path, 0o700)
+            except FileNotFoundError:
+                make_directory(self.root, 0o700)
+                continue
             # Until it is locked, a recovery may take the new folder for a dead one and remove it: then try again.
             if (lock := _lock_folder(path)) is not None:
                 return path, lock

@@ -1,11 +1,12 @@
 """How many files each bucket holds, and how many bytes, without walking over them.
 
 A small file in staging, shared by all processes of a working directory, holds the numbers. Every commit adds its
-difference. The first process to start on a directory counts anew, so that a crash between a commit and its note here
-is mended by the next start. The numbers are advice: nothing is decided by them.
+difference. The first process to start on a directory counts anew, which mends what a crash between a commit and its
+note here, or an admin who deletes files, made wrong. The numbers are advice: nothing is decided by them.
 """
 
 import fcntl
+import logging
 import os
 import struct
 import time
@@ -13,6 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from fileserver.storage.filesystem import open_state_file
+
+log = logging.getLogger(__name__)
 
 _PAIR = struct.Struct(">qq")
 
@@ -32,7 +37,7 @@ class UsageLedger:
         self._slots = {name: (number + 1) * _PAIR.size for number, name in enumerate(counters)}
         self._path = folder / ".usage"
         # Held shared for the life of the process, and by its forks: who gets it exclusively is alone, and counts.
-        self._alive = os.open(folder / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._alive = open_state_file(folder / ".alive")
         try:
             fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +60,7 @@ class UsageLedger:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_state_file(self._path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield fd
@@ -92,9 +97,13 @@ def count_files(root: Path) -> Usage:
     files = size_bytes = 0
     todo = [root]
     while todo:
+        folder = todo.pop()
         try:
-            entries = list(os.scandir(todo.pop()))
+            entries = list(os.scandir(folder))
         except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            log.warning("%s is not counted: %s", folder, error.strerror)
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

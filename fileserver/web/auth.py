@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 _REALM = "fileserver"
 _REMEMBER_SECONDS = 60
 _MAX_REMEMBERED = 1000
-_STRONG_SCHEMES = ("bcrypt", "apr_md5_crypt", "sha256_crypt", "sha512_crypt")
+_STRONG_SCHEMES = ("apr_md5_crypt", "sha256_crypt", "sha512_crypt", "bcrypt")
+"""In the order of what it costs to check a password."""
+
 _SHIPPED = (("re", "codex"),)
 """Credentials that the original server's package ships; anybody may know them."""
 
@@ -43,67 +45,80 @@ class PasswordFile:
 
     def _load(self) -> None:
         """Read the file. Raises SettingsError if it cannot be read, or holds what is not safe."""
+        self._changed = _signature(self._path)
         try:
-            self._changed = _signature(self._path)
             users = HtpasswdFile(str(self._path))
         except (OSError, ValueError) as error:
             raise SettingsError(f"htpasswd_file {self._path} cannot be read: {error}") from None
-        schemes = {user: _scheme(users, user) for user in users.users()}
-        for user, scheme in schemes.items():
-            if scheme not in _STRONG_SCHEMES:
-                raise SettingsError(
-                    f"htpasswd_file: the password of {user!r} is not hashed by bcrypt, apr1 or SHA-crypt"
-                )
+        hashes = {user: cast(str, users.get_hash(cast(str, user))) for user in users.users()}
+        for user, password_hash in hashes.items():
+            if users.context.identify(password_hash) not in _STRONG_SCHEMES:
+                raise SettingsError(f"htpasswd_file: user {user!r} has no bcrypt, apr1 or SHA-crypt hash")
         for user, password in _SHIPPED:
             if users.check_password(user, password):
                 raise SettingsError(f"htpasswd_file: user {user!r} has the password that everybody knows")
         self._users = users
         self._verified.clear()
-        # An unknown user is checked against this, in the scheme of the first user, to take as long.
-        scheme = next(iter(schemes.values()), _STRONG_SCHEMES[0])
-        self._decoy: str = users.context.handler(scheme).hash(secrets.token_hex(16))
+        self._costliest = max(hashes.values(), key=self._cost, default=None)
+
+    def _cost(self, password_hash: str | bytes) -> tuple[int, int]:
+        """Something that grows with the time that it takes to check a password."""
+        context = self._users.context
+        scheme = cast(str, context.identify(cast(str, password_hash)))
+        parsed = context.handler(scheme).from_string(password_hash)
+        return _STRONG_SCHEMES.index(scheme), getattr(parsed, "rounds", 0)
 
     def _refresh(self) -> None:
         """Read the file anew if it changed; one that cannot be used leaves the users as they were."""
-        try:
-            if self._changed != _signature(self._path):
+        if self._changed != _signature(self._path):
+            try:
                 self._load()
-        except (OSError, SettingsError) as error:
-            log.error("htpasswd_file is not read anew: %s", error)
+            except SettingsError as error:
+                log.error("htpasswd_file is not read anew: %s", error)
 
     def accepts(self, user: str, password: str) -> bool:
         """Whether *user* has *password*."""
         ticket = hmac.digest(self._key, f"{len(user)}:{user}{password}".encode(), hashlib.sha256)
         with self._lock:
             self._refresh()
+            users = self._users
             if self._verified.get(ticket, 0) > time.monotonic():
                 return True
-        if not self._check(user, password):
+        if not self._check(users, user, password):
             return False
         with self._lock:
-            if len(self._verified) >= _MAX_REMEMBERED:
-                self._verified.clear()
-            self._verified[ticket] = time.monotonic() + _REMEMBER_SECONDS
+            if users is self._users:  # It was not read anew meanwhile.
+                if len(self._verified) >= _MAX_REMEMBERED:
+                    self._verified.clear()
+                self._verified[ticket] = time.monotonic() + _REMEMBER_SECONDS
         return True
 
-    def _check(self, user: str, password: str) -> bool:
+    def _check(self, users: HtpasswdFile, user: str, password: str) -> bool:
+        """Check the password, and whoever is refused waits for a check of the costliest hash."""
         try:
-            known = cast("str | bytes | None", self._users.get_hash(user))
-            right = bool(self._users.context.verify(password, known or self._decoy))
+            known = cast("str | None", users.get_hash(user))
+            if known and users.context.verify(password, known):
+                return True
+            if self._costliest and (not known or self._cost(known) < self._cost(self._costliest)):
+                users.context.verify(password, self._costliest)
         except ValueError:
-            # A name or a password that no htpasswd file can hold, such as one with a colon or a NUL.
-            return False
-        return right and known is not None
+            pass  # A name or a password that no htpasswd file can hold, such as one with a colon or a NUL.
+        return False
 
 
-def _scheme(users: HtpasswdFile, user: str | bytes) -> str | None:
-    """The name of the hash of *user*'s password."""
-    found: str | None = users.context.identify(cast(str, users.get_hash(cast(str, user))))
-    return found
+class _Challenge(WWWAuthenticate):
+    """The challenge with its parameters quoted, as RFC 9110, 11.5 wants the realm to be."""
+
+    def to_header(self) -> str:
+        return f'Basic realm="{_REALM}", charset="UTF-8"'
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
-    info = os.stat(path)
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file does; None if there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
     return info.st_ino, info.st_size, info.st_mtime_ns
 
 
@@ -118,5 +133,4 @@ def register_authentication(app: Flask, htpasswd_file: Path | None) -> None:
         given = request.authorization
         if given and given.type == "basic" and passwords.accepts(given.username or "", given.password or ""):
             return
-        challenge = WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"})
-        raise Unauthorized("credentials are needed: HTTP Basic", www_authenticate=challenge)
+        raise Unauthorized("credentials are needed: HTTP Basic", www_authenticate=_Challenge("basic"))

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import IO, cast
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import LengthRequired, UnsupportedMediaType
 
 from fileserver.core.digests import DeclaredDigests, Hasher, parse_digest_fields
 from fileserver.core.errors import BodyTimeout, IncompleteBody, InvalidRequest, LimitExceeded
@@ -20,14 +21,18 @@ log = logging.getLogger(__name__)
 READ_BYTES = 256 * 1024
 _LINGER_BYTES = 64 * MIB
 _LINGER_SECONDS = 5
+_LINGER_IDLE_SECONDS = 0.5
 
 
 class RequestBody:
     """The body of one request, read once, in order; usable after the request's context is gone."""
 
-    def __init__(self, stream: IO[bytes], announced_bytes: int | None, limits: LimitSettings) -> None:
+    def __init__(
+        self, stream: IO[bytes], announced_bytes: int | None, limits: LimitSettings, connection: socket.socket | None
+    ) -> None:
         self.announced_bytes = announced_bytes
         self._stream = stream
+        self._connection = connection
         self._limits = limits
         self._ended = False
 
@@ -70,9 +75,14 @@ class RequestBody:
         return chunk
 
     def linger(self) -> None:
-        """Read and drop what is left, for a while, so that a client that still sends gets to read the answer."""
+        """Read and drop what is left, for a while, so that a client that still sends gets to read the answer.
+
+        One that sends nothing is not waited for.
+        """
         deadline = time.monotonic() + _LINGER_SECONDS
         left_bytes = _LINGER_BYTES
+        if self._connection:
+            self._connection.settimeout(_LINGER_IDLE_SECONDS)
         try:
             while left_bytes > 0 and time.monotonic() < deadline and (chunk := self._read()):
                 left_bytes -= len(chunk)
@@ -86,13 +96,26 @@ def request_body() -> RequestBody:
 
 
 def raw_body() -> Incoming:
-    """The whole request body as one piece of content, whatever its type. Raises InvalidRequest."""
+    """The whole request body as one piece of content, whatever its type.
+
+    Raises InvalidRequest, LengthRequired, UnsupportedMediaType, LimitExceeded.
+    """
     if "Content-Range" in request.headers:
         raise InvalidRequest("Content-Range: a part of a file cannot be stored as the whole")
+    if not request.environ.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in request.environ:
+        raise LengthRequired("without Content-Length or chunks a lost body looks like an empty one")
     refuse_encodings()
     body = request_body()
     body.check_announced()
-    return Incoming(body.chunks(), parse_digest_fields(request.headers.get), body.announced_bytes, "the body")
+    limit_bytes = services().settings.limits.max_file_bytes
+    if (body.announced_bytes or 0) > limit_bytes:
+        raise LimitExceeded("max_file_bytes", f"the body has more than {limit_bytes} bytes")
+    return Incoming(body.chunks(), declared_digests(request.headers), body.announced_bytes, "the body")
+
+
+def declared_digests(headers: Headers) -> DeclaredDigests:
+    """What *headers*, of a request or of a part, declare. Raises InvalidRequest."""
+    return parse_digest_fields(lambda name: ", ".join(headers.getlist(name)))
 
 
 def refuse_encodings() -> None:
@@ -121,10 +144,22 @@ def _announced_bytes() -> int | None:
     return int(value)
 
 
-def refuse_bad_length() -> None:
-    """Raise InvalidRequest for a Content-Length that is no number; some web servers let it pass."""
-    if request_body().announced_bytes is None and "HTTP_TRANSFER_ENCODING" not in request.environ:
+def refuse_unclear_framing() -> None:
+    """Raise InvalidRequest for a body whose end or encoding is in doubt; some web servers let that pass."""
+    coding = request.environ.get("HTTP_TRANSFER_ENCODING")
+    if coding is None and request_body().announced_bytes is None:
         raise InvalidRequest("Content-Length is not a number")
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise InvalidRequest("Transfer-Encoding must be chunked")
+
+
+def refuse_conditional_write() -> None:
+    """Raise InvalidRequest for a write that asks for a condition, rather than to write without looking at it."""
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    for name in ("If-Match", "If-None-Match", "If-Unmodified-Since"):
+        if name in request.headers:
+            raise InvalidRequest(f"{name}: conditional writes are not supported")
 
 
 def register_bodies(app: Flask) -> None:
@@ -134,10 +169,10 @@ def register_bodies(app: Flask) -> None:
     def open_body() -> None:
         limits = services().settings.limits
         # Only gunicorn has no timeout of its own for bodies, and it lets us reach the connection.
-        connection = request.environ.get("gunicorn.socket")
-        if isinstance(connection, socket.socket):
+        connection: socket.socket | None = request.environ.get("gunicorn.socket")
+        if connection:
             connection.settimeout(limits.max_idle_seconds)
-        g.body = RequestBody(request.stream, _announced_bytes(), limits)
+        g.body = RequestBody(request.stream, _announced_bytes(), limits, connection)
 
     @app.after_request
     def linger_after_refusal(response: Response) -> Response:

@@ -5,11 +5,13 @@ headers that keep a browser from running what is stored. Whole files and single 
 an open file, so that it can use sendfile(2).
 """
 
+import os
 import re
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +31,9 @@ _READ_BYTES = 64 * 1024
 _IMMUTABLE = "max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
 _NO_BYTES = re.compile(r"bytes=\s*-0+\s*")
+_SURELY_OLD = timedelta(seconds=60)
+"""RFC 9110, 8.8.2.2: by then a modification time is a strong validator."""
+
 _Span = tuple[int, int]
 """First byte, and the byte after the last."""
 
@@ -39,6 +44,7 @@ class FileSlice:
 
     stored: StoredFile
     left_bytes: int
+    connection: socket.socket | None = None
 
     def read(self, size: int = -1) -> bytes:
         wanted = self.left_bytes if size < 0 else min(size, self.left_bytes)
@@ -53,6 +59,9 @@ class FileSlice:
         return self.stored.file.seek(offset, whence)
 
     def close(self) -> None:
+        # A file that somebody cut short meanwhile was sent short; what follows on the connection must not fill it up.
+        if self.connection and os.fstat(self.fileno()).st_size < self.stored.size_bytes:
+            self.connection.shutdown(socket.SHUT_RDWR)
         self.stored.close()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -74,7 +83,7 @@ def deliver(stored: StoredFile, name: str, *, etag: str | None = None, immutable
             response.status_code = 304
             stored.close()
             return response
-        _send(response, stored, _spans(stored, etag))
+        _send(response, stored, _spans(stored, etag, immutable))
     except BaseException:
         stored.close()
         raise
@@ -126,10 +135,10 @@ def _is_not_modified(stored: StoredFile, etag: str) -> bool:
     return bool(request.if_modified_since and modified <= request.if_modified_since)
 
 
-def _spans(stored: StoredFile, etag: str) -> list[_Span] | None:
+def _spans(stored: StoredFile, etag: str, immutable: bool) -> list[_Span] | None:
     """The ranges asked for, each within the file; None for the whole file. Raises RequestedRangeNotSatisfiable."""
     wanted = _wanted_ranges()
-    if wanted is None or len(wanted) > MAX_RANGES or not _may_be_partial(stored, etag):
+    if wanted is None or len(wanted) > MAX_RANGES or not _may_be_partial(stored, etag, immutable):
         return None
     size_bytes, spans = stored.size_bytes, []
     for first, end in wanted:
@@ -155,11 +164,15 @@ def _wanted_ranges() -> Sequence[tuple[int, int | None]] | None:
     return wanted.ranges if wanted and wanted.units == "bytes" else None
 
 
-def _may_be_partial(stored: StoredFile, etag: str) -> bool:
+def _may_be_partial(stored: StoredFile, etag: str, immutable: bool) -> bool:
+    """Whether If-Range holds. Its date counts only if the file cannot have changed twice in that second."""
     condition = request.if_range
     if condition.etag is not None:
         return bool(request.headers["If-Range"].strip() == quote_etag(etag))
-    return condition.date is None or condition.date == _modified(stored)
+    if condition.date is None:
+        return True
+    modified = _modified(stored)
+    return condition.date == modified and (immutable or datetime.now(UTC) - modified > _SURELY_OLD)
 
 
 def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> None:
@@ -185,6 +198,7 @@ def _wrap(piece: FileSlice) -> Iterable[bytes]:
     """Hand *piece* to the server's own file sending, where that respects its end and not only its file's."""
     environ: dict[str, Any] = request.environ
     if "gunicorn.socket" in environ:
+        piece.connection = environ["gunicorn.socket"]
         wrapper: Callable[[FileSlice, int], Iterable[bytes]] = environ["wsgi.file_wrapper"]
         return wrapper(piece, _READ_BYTES)
     return _Closing(iter(piece), piece.close)

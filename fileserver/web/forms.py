@@ -12,11 +12,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, Preamble
 
-from fileserver.core.digests import parse_digest_fields
 from fileserver.core.errors import IncompleteBody, InvalidName, InvalidRequest, LimitExceeded
 from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import quoted
-from fileserver.web.bodies import refuse_encodings, request_body, verified
+from fileserver.web.bodies import declared_digests, refuse_encodings, request_body, verified
 from fileserver.web.context import services
 
 _MAX_OVERHEAD_BYTES = 64 * 1024
@@ -64,7 +63,7 @@ def form_files() -> Iterator[IncomingFile]:
         raise InvalidRequest("Content-Type has no usable boundary")
     body = request_body()
     body.check_announced()
-    chunks = verified(body.chunks(), parse_digest_fields(request.headers.get))
+    chunks = verified(body.chunks(), declared_digests(request.headers))
     return _FormReader(chunks, boundary.encode("ascii"), services().settings.limits.max_parts).files()
 
 
@@ -87,7 +86,7 @@ class _FormReader:
     def _file(self, event: Field | File) -> IncomingFile:
         name = literal_name(event.headers.get("Content-Disposition", ""))
         what = f"the file {quoted(name)}"
-        return IncomingFile(name, Incoming(self._content(), parse_digest_fields(event.headers.get), what=what))
+        return IncomingFile(name, Incoming(self._content(), declared_digests(event.headers), what=what))
 
     def _content(self) -> Iterator[bytes]:
         for event in iter(self._next, None):
@@ -109,6 +108,8 @@ class _FormReader:
                     raise IncompleteBody("the form ends before its closing boundary") from None
                 raise InvalidRequest(f"the form is malformed: {error}") from None
             if isinstance(event, Epilogue):
+                if b"--" + self._decoder.boundary in event.data:
+                    raise InvalidRequest("the form goes on after its closing boundary")
                 return None
             if isinstance(event, NeedData):
                 self._feed()

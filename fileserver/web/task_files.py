@@ -4,9 +4,9 @@ import json
 
 from flask import Blueprint, Response, jsonify, url_for
 
-from fileserver.core.errors import InvalidRequest, LimitExceeded, NotFound
+from fileserver.core.errors import InvalidRequest, NotFound
 from fileserver.core.names import Sha1
-from fileserver.web.bodies import request_body
+from fileserver.web.bodies import raw_body, request_body, verified
 from fileserver.web.context import services
 from fileserver.web.delivery import deliver
 from fileserver.web.forms import form_files
@@ -66,13 +66,15 @@ def task_file_path(sha1: Sha1) -> str:
 
 
 def _asked_hashes() -> list[Sha1]:
-    question = b""
-    for chunk in request_body().chunks():
+    body, question = raw_body(), b""
+    for chunk in verified(body.chunks, body.declared):
         question += chunk
         if len(question) > _MAX_QUESTION_BYTES:
-            raise LimitExceeded("hashes", f"the question has more than {_MAX_QUESTION_BYTES} bytes")
+            raise InvalidRequest(f"the question has more than {_MAX_QUESTION_BYTES} bytes; ask in several")
     try:
         hashes = json.loads(question)["hashes"]
-        return [Sha1(text) for text in hashes]
+        if isinstance(hashes, list):
+            return [Sha1(text) for text in hashes]
     except (ValueError, LookupError, TypeError, RecursionError, NotFound):
-        raise InvalidRequest('the body must be JSON: {"hashes": ["<sha1>", ...]}, in lower-case hex') from None
+        pass
+    raise InvalidRequest('the body must be JSON: {"hashes": ["<sha1>", ...]}, in lower-case hex')

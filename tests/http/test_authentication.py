@@ -35,7 +35,7 @@ def good(user: str = "worker") -> dict[str, str]:
 
 def assert_unauthorized(response, server: Server) -> None:
     assert_problem(response, "unauthorized", server)
-    assert response.headers["WWW-Authenticate"].startswith("Basic ")
+    assert response.headers["WWW-Authenticate"] == 'Basic realm="fileserver", charset="UTF-8"'
 
 
 @pytest.mark.parametrize("path", PATHS)

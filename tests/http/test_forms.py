@@ -92,9 +92,14 @@ def test_other_boundary_than_announced(server: Server):
 
 def test_preamble_and_epilogue_are_ignored(server: Server):
     name = fresh_id()
-    body = b"a preamble\r\n--\r\n" + BODY + b"an epilogue\r\n--" + BOUNDARY.encode()
+    body = b"a preamble\r\n--\r\n" + BODY + b"an epilogue\r\n--" + BOUNDARY[:-1].encode()
     assert post_body(server, name, body).status == 200
     assert submission_files(server, name) == {"a": b"1", "b": b"2"}
+
+
+def test_parts_after_the_closing_boundary_are_not_lost_silently(server: Server):
+    end = b"--" + BOUNDARY.encode() + b"--\r\n"
+    assert_refused(server, f"multipart/form-data; boundary={BOUNDARY}", end + BODY, ["invalid-request"])
 
 
 def test_blanks_after_the_boundary_are_ignored(server: Server):

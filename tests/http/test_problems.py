@@ -59,8 +59,10 @@ ON_EVERY_SERVER = {
     "range-not-satisfiable": provoke_range_not_satisfiable,
     "unsupported-media-type": provoke_unsupported_media_type,
 }
-# With settings or a state of their own; body-timeout is in test_broken_connections.py.
+# With settings or a state of their own; body-timeout is in test_broken_connections.py, length-required in
+# test_hostile_requests.py.
 ELSEWHERE = {
+    "length-required",
     "unauthorized",
     "incomplete-body",
     "body-timeout",

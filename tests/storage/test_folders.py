@@ -9,6 +9,7 @@ import pytest
 from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName, FilePath, SubmissionId
 from fileserver.services import Services
+from fileserver.storage import folders as folders_module
 from fileserver.storage.filesystem import exchange, make_directory, make_directory_durable, open_below
 from fileserver.storage.folders import FolderEntry, LocalFolders, walk
 from fileserver.storage.usage import Usage
@@ -29,7 +30,7 @@ def publish(bench: Bench, folders: LocalFolders, key: str, content: dict[str, by
         for name, data in content.items():
             (staged / name).write_bytes(data)
         version = folders.seal(staged)
-        folders.publish(key, staged, sum(map(len, content.values())))
+        folders.publish(key, staged, version, sum(map(len, content.values())))
         return version, tree(staged)
 
 
@@ -225,3 +226,18 @@ def test_a_folder_is_made_with_its_parents_each_with_the_mode(tmp_path: Path, ma
     make(tmp_path / "a" / "b" / "c", 0o710)
     make(tmp_path / "a" / "b" / "c", 0o777)
     assert [(tmp_path / path).stat().st_mode & 0o777 for path in ("a", "a/b", "a/b/c")] == [0o710] * 3
+
+
+def test_a_file_system_that_touches_folders_in_an_exchange_changes_no_version(
+    bench: Bench, folders: LocalFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As XFS does; an archive would be stale as soon as it is there."""
+
+    def touching(one: Path, other: Path) -> None:
+        exchange(one, other)
+        os.utime(other)
+
+    monkeypatch.setattr(folders_module, "exchange", touching)
+    publish(bench, folders, "a", {"b": b"1"})
+    version, _ = publish(bench, folders, "a", {"b": b"2"})
+    assert folders.version("a") == version

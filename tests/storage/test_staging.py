@@ -185,7 +185,7 @@ def test_the_reserve_is_watched_while_an_unannounced_body_streams_in(
             written.append(MIB)
             yield bytes(MIB)
 
-    monkeypatch.setattr(staging_module, "allocated_free_bytes", free_bytes)
+    monkeypatch.setattr(staging_module, "free_and_total_bytes", free_bytes)
     with pytest.raises(InsufficientStorage, match="min_free_bytes"):
         receive(staging_with(folder, min_free_bytes=180 * MIB), endless())
     assert len(written) <= 40
@@ -196,7 +196,7 @@ def test_the_reserve_is_watched_while_an_unannounced_body_streams_in(
 def test_the_automatic_reserve_is_a_fiftieth_but_at_most_one_gib(
     folder: Path, monkeypatch: pytest.MonkeyPatch, total: int, floor: int
 ) -> None:
-    monkeypatch.setattr(staging_module, "allocated_free_bytes", lambda at: (floor + 100, total))
+    monkeypatch.setattr(staging_module, "free_and_total_bytes", lambda at: (floor + 100, total))
     space = FreeSpace(folder, AUTOMATIC)
     space.require(100)
     assert space.free_bytes() == floor + 100
@@ -264,8 +264,16 @@ def test_the_probe_leaves_nothing_and_tells_when_nothing_can_be_written(folder: 
         staging_with(folder, min_free_bytes=1 << 60).probe()
     staging = staging_with(folder)
     shutil.rmtree(folder)
-    with pytest.raises(OSError, match="No such file"):
+    folder.write_bytes(b"in the way")
+    with pytest.raises(OSError, match="Not a directory"):
         staging.probe()
+
+
+def test_staging_that_somebody_removed_is_made_again(folder: Path) -> None:
+    staging = staging_with(folder)
+    shutil.rmtree(folder)
+    staging.probe()
+    assert transactions(folder) == []
 
 
 def test_a_transaction_of_another_process_is_left_alone_until_the_process_dies(staging: Staging) -> None:

@@ -70,7 +70,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
 
 def ask(client: FlaskClient, content: bytes, header: str) -> TestResponse:
     if stored_content(client) != content:
-        assert client.put("/results/ranges.bin", data=content).status_code == 200
+        assert client.put("/results/ranges.bin", data=content, content_length=len(content)).status_code == 200
     return client.get("/results/ranges.bin", headers={"Range": header}, buffered=True)
 
 
