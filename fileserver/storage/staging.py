@@ -200,7 +200,7 @@ class Staging:
         """
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
         dead = 0
-        for path in sorted(self.root.iterdir()):
+        for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
             if not _TRANSACTION.fullmatch(path.name) or (lock := _lock_folder(path)) is None:
                 continue
             shutil.rmtree(path, ignore_errors=True)

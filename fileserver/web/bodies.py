@@ -22,6 +22,8 @@ READ_BYTES = 256 * 1024
 _LINGER_BYTES = 64 * MIB
 _LINGER_SECONDS = 5
 _LINGER_IDLE_SECONDS = 0.5
+# Gunicorn returns from a read when all of it is there: small reads let the deadline be seen.
+_LINGER_READ_BYTES = 4096
 
 
 class RequestBody:
@@ -58,13 +60,13 @@ class RequestBody:
         if size_bytes > limit_bytes:
             raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
 
-    def _read(self) -> bytes:
+    def _read(self, size_bytes: int = READ_BYTES) -> bytes:
         """The next piece; empty at the end. What ends the body, be it an error, ends it for good."""
         if self._ended:
             return b""
         self._ended = True
         try:
-            chunk = self._stream.read(READ_BYTES)
+            chunk = self._stream.read(size_bytes)
         except TimeoutError:
             raise BodyTimeout(f"max_idle_seconds: no byte for {self._limits.max_idle_seconds} seconds") from None
         except Exception as error:
@@ -84,7 +86,7 @@ class RequestBody:
         if self._connection:
             self._connection.settimeout(_LINGER_IDLE_SECONDS)
         try:
-            while left_bytes > 0 and time.monotonic() < deadline and (chunk := self._read()):
+            while left_bytes > 0 and time.monotonic() < deadline and (chunk := self._read(_LINGER_READ_BYTES)):
                 left_bytes -= len(chunk)
         except (IncompleteBody, BodyTimeout):
             pass
@@ -137,7 +139,7 @@ def verified(chunks: Iterator[bytes], declared: DeclaredDigests) -> Iterator[byt
 
 
 def _announced_bytes() -> int | None:
-    """What Content-Length says; None where it says nothing or nonsense, which `refuse_bad_length` refuses."""
+    """What Content-Length says; None where it says nothing or nonsense, which `refuse_unclear_framing` refuses."""
     value = request.environ.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in request.environ or not (value.isascii() and value.isdigit()):
         return None

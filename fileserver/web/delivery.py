@@ -10,6 +10,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -61,7 +62,8 @@ class FileSlice:
     def close(self) -> None:
         # A file that somebody cut short meanwhile was sent short; what follows on the connection must not fill it up.
         if self.connection and os.fstat(self.fileno()).st_size < self.stored.size_bytes:
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
         self.stored.close()
 
     def __iter__(self) -> Iterator[bytes]:
