@@ -25,7 +25,7 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     alone. Raises SettingsError.
     """
     if not isinstance(source, Settings):
-        source = load_settings(flags={"working_directory": source})
+        source = load_settings(flags={"working_directory": source if source is None else os.fspath(source)})
     app = Flask(__name__, static_folder="web/static", template_folder="web/templates")
     # A worker's PUT cannot follow a redirect, so that no path is ever redirected to a tidier one.
     app.url_map.merge_slashes = False

@@ -64,6 +64,10 @@ class LimitSettings:
             return f"min_free_bytes must be a number of bytes, or {AUTOMATIC} for automatic"
         if self.max_name_bytes > MAX_COMPONENT_BYTES:
             return f"max_name_bytes must not exceed {MAX_COMPONENT_BYTES}"
+        if self.max_path_depth > 256:
+            return "max_path_depth must not exceed 256"
+        if self.max_idle_seconds > 86_400:
+            return "max_idle_seconds must not exceed 86400, a day"
         if self.max_path_bytes > 2048:
             return "max_path_bytes must not exceed 2048, half of what Linux allows for a whole path"
         return None

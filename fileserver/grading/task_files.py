@@ -90,7 +90,8 @@ class TaskFiles:
     def open(self, sha1: Sha1) -> StoredFile:
         """Open a task file whose bytes have its name's SHA-1. Raises NotFound, also for a damaged one."""
         state = "not stored"
-        for bucket in self._buckets:
+        # The first once more: an upload moves a file from the second to the first.
+        for bucket in (*self._buckets, self._buckets[0]):
             try:
                 stored = bucket.open(sha1)
             except NotFound:

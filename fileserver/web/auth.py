@@ -1,7 +1,7 @@
 """HTTP Basic authentication (RFC 7617) from an htpasswd file, on every path.
 
-The file is read anew when it changes. A wrong user costs the same as a wrong password. What was verified is
-remembered for a short time, as a keyed digest only, so that a slow password hash is not computed for each request.
+The file is read anew when it changes. A wrong user is refused after the same time as a wrong password. What was
+verified is remembered for a short time, as a keyed digest only, so that a slow hash is not computed for each request.
 """
 
 import hashlib
@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 _REALM = "fileserver"
 _REMEMBER_SECONDS = 60
 _MAX_REMEMBERED = 1000
-_STRONG_SCHEMES = ("apr_md5_crypt", "sha256_crypt", "sha512_crypt", "bcrypt")
-"""In the order of what it costs to check a password."""
+_STRONG_SCHEMES = ("bcrypt", "apr_md5_crypt", "sha256_crypt", "sha512_crypt")
+_BCRYPT_BYTES = 72
+"""More of a password bcrypt does not use; Apache cuts it off."""
 
 _SHIPPED = (("re", "codex"),)
 """Credentials that the original server's package ships; anybody may know them."""
@@ -44,29 +45,22 @@ class PasswordFile:
         self._load()
 
     def _load(self) -> None:
-        """Read the file. Raises SettingsError if it cannot be read, or holds what is not safe."""
+        """Read the file. Raises SettingsError if it cannot be used or is not safe; then the users stay as they were."""
         self._changed = _signature(self._path)
         try:
             users = HtpasswdFile(str(self._path))
+            hashes = {user: cast(str, users.get_hash(cast(str, user))) for user in users.users()}
+            kinds = {_kind(users, password_hash): password_hash for password_hash in hashes.values()}
+            slowest_seconds = max((_seconds_to_verify(users, example) for example in kinds.values()), default=0.0)
+            shipped = [user for user, password in _SHIPPED if users.check_password(user, password)]
         except (OSError, ValueError) as error:
-            raise SettingsError(f"htpasswd_file {self._path} cannot be read: {error}") from None
-        hashes = {user: cast(str, users.get_hash(cast(str, user))) for user in users.users()}
-        for user, password_hash in hashes.items():
-            if users.context.identify(password_hash) not in _STRONG_SCHEMES:
-                raise SettingsError(f"htpasswd_file: user {user!r} has no bcrypt, apr1 or SHA-crypt hash")
-        for user, password in _SHIPPED:
-            if users.check_password(user, password):
-                raise SettingsError(f"htpasswd_file: user {user!r} has the password that everybody knows")
+            raise SettingsError(f"htpasswd_file {self._path} cannot be used: {error}") from None
+        if shipped:
+            raise SettingsError(f"htpasswd_file: user {shipped[0]!r} has the password that everybody knows")
         self._users = users
+        # Twice, so that a busy processor does not tell who exists.
+        self._refusal_seconds = 2 * slowest_seconds
         self._verified.clear()
-        self._costliest = max(hashes.values(), key=self._cost, default=None)
-
-    def _cost(self, password_hash: str | bytes) -> tuple[int, int]:
-        """Something that grows with the time that it takes to check a password."""
-        context = self._users.context
-        scheme = cast(str, context.identify(cast(str, password_hash)))
-        parsed = context.handler(scheme).from_string(password_hash)
-        return _STRONG_SCHEMES.index(scheme), getattr(parsed, "rounds", 0)
 
     def _refresh(self) -> None:
         """Read the file anew if it changed; one that cannot be used leaves the users as they were."""
@@ -84,7 +78,9 @@ class PasswordFile:
             users = self._users
             if self._verified.get(ticket, 0) > time.monotonic():
                 return True
-        if not self._check(users, user, password):
+        refuse_at = time.monotonic() + self._refusal_seconds
+        if not _check(users, user, password):
+            time.sleep(max(0.0, refuse_at - time.monotonic()))
             return False
         with self._lock:
             if users is self._users:  # It was not read anew meanwhile.
@@ -93,17 +89,30 @@ class PasswordFile:
                 self._verified[ticket] = time.monotonic() + _REMEMBER_SECONDS
         return True
 
-    def _check(self, users: HtpasswdFile, user: str, password: str) -> bool:
-        """Check the password, and whoever is refused waits for a check of the costliest hash."""
-        try:
-            known = cast("str | None", users.get_hash(user))
-            if known and users.context.verify(password, known):
-                return True
-            if self._costliest and (not known or self._cost(known) < self._cost(self._costliest)):
-                users.context.verify(password, self._costliest)
-        except ValueError:
-            pass  # A name or a password that no htpasswd file can hold, such as one with a colon or a NUL.
-        return False
+
+def _kind(users: HtpasswdFile, password_hash: str) -> tuple[str, int]:
+    """What the time depends on that it takes to check a password. Raises ValueError if the hash is not strong."""
+    scheme = users.context.identify(password_hash)
+    if scheme not in _STRONG_SCHEMES:
+        raise ValueError("a password is not hashed by bcrypt, apr1 or SHA-crypt")
+    return scheme, getattr(users.context.handler(scheme).from_string(password_hash), "rounds", 0)
+
+
+def _seconds_to_verify(users: HtpasswdFile, password_hash: str) -> float:
+    start = time.monotonic()
+    users.context.verify("not the password", password_hash)
+    return time.monotonic() - start
+
+
+def _check(users: HtpasswdFile, user: str, password: str) -> bool:
+    try:
+        known = cast("str | None", users.get_hash(user))
+        if known is None:
+            return False
+        is_bcrypt = users.context.identify(known) == "bcrypt"
+        return bool(users.context.verify(password.encode()[:_BCRYPT_BYTES] if is_bcrypt else password, known))
+    except ValueError:
+        return False  # A name or a password that no htpasswd file can hold, such as one with a colon or a NUL.
 
 
 class _Challenge(WWWAuthenticate):

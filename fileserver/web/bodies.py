@@ -2,8 +2,9 @@
 
 import logging
 import socket
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, cast
 
 from flask import Flask, Response, g, request
@@ -22,8 +23,6 @@ READ_BYTES = 256 * 1024
 _LINGER_BYTES = 64 * MIB
 _LINGER_SECONDS = 5
 _LINGER_IDLE_SECONDS = 0.5
-# Gunicorn returns from a read when all of it is there: small reads let the deadline be seen.
-_LINGER_READ_BYTES = 4096
 
 
 class RequestBody:
@@ -36,7 +35,7 @@ class RequestBody:
         self._stream = stream
         self._connection = connection
         self._limits = limits
-        self._ended = False
+        self._ended = announced_bytes == 0
 
     def chunks(self) -> Iterator[bytes]:
         """The body in pieces of at most READ_BYTES.
@@ -60,13 +59,13 @@ class RequestBody:
         if size_bytes > limit_bytes:
             raise LimitExceeded("max_request_bytes", f"the body has more than {limit_bytes} bytes")
 
-    def _read(self, size_bytes: int = READ_BYTES) -> bytes:
+    def _read(self) -> bytes:
         """The next piece; empty at the end. What ends the body, be it an error, ends it for good."""
         if self._ended:
             return b""
         self._ended = True
         try:
-            chunk = self._stream.read(size_bytes)
+            chunk = self._stream.read(READ_BYTES)
         except TimeoutError:
             raise BodyTimeout(f"max_idle_seconds: no byte for {self._limits.max_idle_seconds} seconds") from None
         except Exception as error:
@@ -79,17 +78,27 @@ class RequestBody:
     def linger(self) -> None:
         """Read and drop what is left, for a while, so that a client that still sends gets to read the answer.
 
-        One that sends nothing is not waited for.
+        One that sends nothing, or too little at a time, is not waited for.
         """
-        deadline = time.monotonic() + _LINGER_SECONDS
+        if self._ended or not self._connection:
+            return
+        self._connection.settimeout(_LINGER_IDLE_SECONDS)
+        # A read returns when all of it is there, so that the deadline must come from outside.
+        deadline = threading.Timer(_LINGER_SECONDS, _stop_reading, (self._connection,))
+        deadline.start()
         left_bytes = _LINGER_BYTES
-        if self._connection:
-            self._connection.settimeout(_LINGER_IDLE_SECONDS)
         try:
-            while left_bytes > 0 and time.monotonic() < deadline and (chunk := self._read(_LINGER_READ_BYTES)):
+            while left_bytes > 0 and (chunk := self._read()):
                 left_bytes -= len(chunk)
         except (IncompleteBody, BodyTimeout):
             pass
+        finally:
+            deadline.cancel()
+
+
+def _stop_reading(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
 
 
 def request_body() -> RequestBody:

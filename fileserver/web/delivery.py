@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote
 
 from flask import Response, request
@@ -183,7 +182,7 @@ def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> 
         response.status_code = 206
     if spans and len(spans) > 1:
         parts = _multipart(response, stored, spans)
-        response.response = _Closing(parts, stored.close)
+        response.response = _Closing(parts, FileSlice(stored, 0, _connection()).close)
         return
     if spans:
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{stored.size_bytes}"
@@ -192,16 +191,19 @@ def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> 
         stored.close()
         return
     stored.file.seek(start)
-    piece = FileSlice(stored, stop - start)
-    response.response = _wrap(piece)
+    response.response = _wrap(FileSlice(stored, stop - start, _connection()))
+
+
+def _connection() -> socket.socket | None:
+    """The connection of the current request, where the web server lets us reach it: gunicorn does."""
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    return connection
 
 
 def _wrap(piece: FileSlice) -> Iterable[bytes]:
     """Hand *piece* to the server's own file sending, where that respects its end and not only its file's."""
-    environ: dict[str, Any] = request.environ
-    if "gunicorn.socket" in environ:
-        piece.connection = environ["gunicorn.socket"]
-        wrapper: Callable[[FileSlice, int], Iterable[bytes]] = environ["wsgi.file_wrapper"]
+    if piece.connection:
+        wrapper: Callable[[FileSlice, int], Iterable[bytes]] = request.environ["wsgi.file_wrapper"]
         return wrapper(piece, _READ_BYTES)
     return _Closing(iter(piece), piece.close)
 

@@ -21,12 +21,18 @@ from fileserver.web.context import services
 _MAX_OVERHEAD_BYTES = 64 * 1024
 """More than this between the contents of parts (headers, preamble, epilogue) is refused."""
 
-# As both real clients write it: the name ends at the first quote that the parameter `filename`, or nothing, follows.
-_LITERAL = re.compile(r'form-data; ?name="(?P<name>.*?)"(?P<rest>; ?filename\*?=.*)?', re.IGNORECASE)
-_SECOND_READING = re.compile(r'"; ?(file)?name=', re.IGNORECASE)
+# As both real clients write it: the name ends at the first quote that a filename, or nothing, follows.
+_NAME = re.compile(r'form-data; ?name="', re.IGNORECASE)
+_FILENAME_FOLLOWS = re.compile(r'"(?=; ?filename\*?=)', re.IGNORECASE)
+_FILENAME = re.compile(
+    r'(?:; ?filename="(?P<text>.*)"|; ?filename=[^\s";]+)?(?:; ?filename\*=[^\s";]+)?', re.IGNORECASE
+)
+_SECOND_READING = re.compile(r";\s*(?:file)?name\*?\s*=", re.IGNORECASE)
 # As RFC 7578 allows it otherwise: parameters in any order, quoted without inner quotes and backslashes, or tokens.
 _PLAIN = re.compile(r'form-data(?:\s*;\s*[\w*-]+=(?:"[^"\\]*"|[^\s";]+))*\s*', re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*([\w*-]+)=(?:"([^"]*)"|([^\s";]+))')
+# What can follow a delimiter while its line is not complete: the first dash of two, blanks, half a line break.
+_OPEN_LINE = re.compile(rb"-|[ \t\v\f]*\r?")
 _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 
 
@@ -73,6 +79,8 @@ class _FormReader:
         self._decoder = _Decoder(boundary)
         self._max_parts = max_parts
         self._in_content = False
+        self._delimiter = b"--" + boundary
+        self._delimiter_ends = b"- \t\v\f\r" + boundary[-1:]
 
     def files(self) -> Iterator[IncomingFile]:
         parts = 0
@@ -86,7 +94,8 @@ class _FormReader:
     def _file(self, event: Field | File) -> IncomingFile:
         name = literal_name(event.headers.get("Content-Disposition", ""))
         what = f"the file {quoted(name)}"
-        return IncomingFile(name, Incoming(self._content(), declared_digests(event.headers), what=what))
+        size_bytes = _announced_size(event.headers)
+        return IncomingFile(name, Incoming(self._content(), declared_digests(event.headers), size_bytes, what))
 
     def _content(self) -> Iterator[bytes]:
         for event in iter(self._next, None):
@@ -120,9 +129,37 @@ class _FormReader:
                 return event
 
     def _feed(self) -> None:
+        """Give the decoder the next piece; never one that ends within a delimiter, which it would misread."""
         if not self._in_content and len(self._decoder.buffer) > _MAX_OVERHEAD_BYTES:
             raise InvalidRequest(f"the form has more than {_MAX_OVERHEAD_BYTES} bytes between its contents")
-        self._decoder.receive_data(next(self._chunks, None))
+        piece = next(self._chunks, None)
+        while piece is not None and self._ends_in_delimiter(piece):
+            if (more := next(self._chunks, None)) is None:
+                break
+            piece += more
+        self._decoder.receive_data(piece)
+
+    def _ends_in_delimiter(self, piece: bytes) -> bool:
+        if piece[-1] not in self._delimiter_ends:
+            return False
+        # The delimiter may have begun in what the decoder still holds.
+        seen = bytes(self._decoder.buffer[-len(self._delimiter) :]) + piece
+        _, found, rest = seen.rpartition(self._delimiter)
+        if not found or not _OPEN_LINE.fullmatch(rest):
+            return False
+        if len(rest) > _MAX_OVERHEAD_BYTES:
+            raise InvalidRequest("a delimiter of the form is followed by too many blanks")
+        return True
+
+
+def _announced_size(headers: Headers) -> int | None:
+    """The Content-Length of a part, which the API server sends. Raises InvalidRequest."""
+    value = headers.get("Content-Length")
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise InvalidRequest("the Content-Length of a part is not a number")
+    return int(value)
 
 
 def literal_name(disposition: str) -> str:
@@ -131,11 +168,25 @@ def literal_name(disposition: str) -> str:
     `q"uote.c`, `per%22cent.c` and `back\\slash.c` are what they are. Raises InvalidRequest where there are two
     readings.
     """
-    literal = _LITERAL.fullmatch(disposition)
-    readings = {literal["name"]} if literal else set()
+    readings = _readings_between_quotes(disposition)
     if _PLAIN.fullmatch(disposition):
         parameters = _PARAMETER.findall(disposition)
         readings.update(quoted_text or token for key, quoted_text, token in parameters if key.lower() == "name")
-    if len(readings) == 1 and not (literal and _SECOND_READING.search(literal["rest"] or "")):
+    if len(readings) == 1:
         return readings.pop()
     raise InvalidRequest(f"Content-Disposition {quoted(disposition)} does not tell the name of the part for sure")
+
+
+def _readings_between_quotes(disposition: str) -> set[str]:
+    """The name as both real clients mean it; also what else it might be, where it or the filename looks like more."""
+    if not (start := _NAME.match(disposition)):
+        return set()
+    end = _FILENAME_FOLLOWS.search(disposition, start.end())
+    name, quote, rest = disposition[start.end() :].rpartition('"')
+    if end:
+        name, quote, rest = disposition[start.end() : end.start()], '"', disposition[end.end() :]
+    filename = _FILENAME.fullmatch(rest)
+    if not quote or not filename:
+        return set()
+    doubtful = any(_SECOND_READING.search(text or "") for text in (name, filename["text"]))
+    return {name, disposition} if doubtful else {name}

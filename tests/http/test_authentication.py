@@ -136,3 +136,26 @@ def test_the_shipped_user_may_have_another_password(make_server: MakeServer, tmp
 def test_a_password_file_that_is_not_there(make_server: MakeServer, tmp_path: Path):
     with pytest.raises(SettingsError):
         make_server(auth={"htpasswd_file": str(tmp_path / "nothing")})
+
+
+@pytest.mark.parametrize(
+    "line", [b"bob:$2y$05$short\n", b"\xff\xfe:$apr1$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa\n", b"bob:plain\n"]
+)
+def test_a_file_that_cannot_be_used_is_refused_at_start_and_ignored_later(
+    make_server: MakeServer, tmp_path: Path, line: bytes
+):
+    path = tmp_path / "htpasswd"
+    path.write_bytes(line)
+    with pytest.raises(SettingsError):
+        make_server(auth={"htpasswd_file": str(path)})
+    path.write_text(apr1_line("worker", "secret") + "\n")
+    server = make_server(auth={"htpasswd_file": str(path)})
+    path.write_bytes(line)
+    assert server.get("/healthz", {"Authorization": basic_auth("worker", "secret")}).status == 200
+    assert server.get("/healthz", {"Authorization": basic_auth("bob", "plain")}).status == 401
+
+
+def test_bcrypt_uses_the_first_72_bytes_of_a_password(make_server: MakeServer, tmp_path: Path):
+    server = make_server(auth=settings_with(tmp_path / "htpasswd", bcrypt_line("worker", "x" * 72)))
+    assert server.get("/healthz", {"Authorization": basic_auth("worker", "x" * 73)}).status == 200
+    assert server.get("/healthz", {"Authorization": basic_auth("worker", "x" * 71)}).status == 401

@@ -11,6 +11,7 @@ from tests.support.checks import assert_problem
 from tests.support.clients import RawClient
 from tests.support.messages import digest_field, fresh_id, part
 from tests.support.pool import MakeServer
+from tests.support.servers import wait_until
 from tests.support.targets import FlaskServer, HttpServer, Server
 
 SHA1 = b"a" * 40
@@ -124,3 +125,50 @@ def test_a_download_of_a_file_that_is_cut_meanwhile_ends_the_connection(gunicorn
         while data := client.socket.recv(1 << 20):
             received += data
     assert b'"status":"ok"' not in received
+
+
+def test_a_cut_file_in_several_ranges_ends_the_connection(gunicorn: HttpServer):
+    path, size = f"/results/{fresh_id()}.zip", 64 * 1024 * 1024
+    gunicorn.put(path, bytes(size))
+    with RawClient(gunicorn.address) as client:
+        ranges = {"Range": "bytes=0-30000000,40000000-60000000"}
+        client.send(client.head("GET", path, ranges) + client.head("GET", "/healthz"))
+        client.answers_within(5)
+        os.truncate(gunicorn.directory / path.lstrip("/"), 1000)
+        received = b""
+        while data := client.socket.recv(1 << 20):
+            received += data
+    assert b'"status":"ok"' not in received
+
+
+def test_refused_clients_that_trickle_hold_no_threads(gunicorn: HttpServer):
+    """Each sends a byte now and then, so that it is never silent; all are dropped after a few seconds."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(gunicorn.address)) for _ in range(16)]
+        for client in clients:
+            client.send(client.head("PUT", "/nosuch", {"Content-Length": "1000000"}))
+        asking = stack.enter_context(RawClient(gunicorn.address, timeout=20))
+        asking.send(asking.head("GET", "/healthz"))
+
+        def trickle_and_look() -> bool:
+            for client in clients:
+                client.send(b"x")
+            return asking.answers_within(0.2)
+
+        assert wait_until(trickle_and_look, 15)
+
+
+def test_the_length_of_a_part_is_verified(server: Server):
+    name = fresh_id()
+    response = server.post_parts(f"/submissions/{name}", [part("a", b"1", headers={"Content-Length": "5"})])
+    assert_problem(response, "incomplete-body", server)
+    assert server.get(f"/submissions/{name}").status == 404
+
+
+@pytest.mark.parametrize("size", [261_797, 261_798, 261_960, 261_961, 261_962, 262_100])
+def test_a_form_is_stored_as_sent_wherever_a_read_ends(server: Server, size: int):
+    name = fresh_id()
+    files = {"big.bin": b"z" * size, "job-config.yml": b"submission: x\n"}
+    assert server.submit(name, files).status == 200
+    for path, content in files.items():
+        assert server.get(f"/submissions/{name}/{path}").body == content

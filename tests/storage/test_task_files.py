@@ -14,6 +14,8 @@ from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import Sha1
 from fileserver.grading import task_files as task_files_module
 from fileserver.services import Services
+from fileserver.storage.interface import StoredFile
+from fileserver.storage.local import LocalBucket
 from fileserver.storage.usage import Usage
 from tests.storage.sources import MakeServices, failing, files, read_all, transactions, tree
 from tests.support.hammer import Hammer, together
@@ -338,3 +340,26 @@ def test_a_file_is_there_for_its_readers_while_it_is_uploaded_again(services: Se
         together(*[lambda: [store(services, INPUT) for _ in range(20)]] * 2)
     assert set(readers.results) == {INPUT}
     assert services.ledger.read()["task_files"] == Usage(1, len(INPUT))
+
+
+def test_a_legacy_file_is_found_while_it_is_uploaded_again(
+    services: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who looks into the first folder before the upload, and into the second after it."""
+    name = sha1(b"legacy")
+    place = root / "exercises" / name[0] / name
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"legacy")
+    look, looks = LocalBucket.open, []
+
+    def uploading(bucket: LocalBucket, key: str) -> StoredFile:
+        looks.append(bucket.name)
+        try:
+            return look(bucket, key)
+        except NotFound:
+            if len(looks) == 1:
+                services.task_files.store(files({"a": b"legacy"}))
+            raise
+
+    monkeypatch.setattr(LocalBucket, "open", uploading)
+    assert read_all(services.task_files.open(Sha1(name))) == b"legacy"
