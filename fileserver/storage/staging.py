@@ -95,13 +95,11 @@ class Transaction:
         return StagedFile(path, size_bytes, digests)
 
     def _write(self, fd: int, incoming: Incoming, hasher: Hasher) -> int:
+        self._check_size(incoming.size_bytes or 0, incoming.what)
         size_bytes, check_at_bytes = 0, _SPACE_CHECK_BYTES
         for chunk in incoming.chunks:
             size_bytes += len(chunk)
-            if size_bytes > self._limits.max_file_bytes:
-                raise LimitExceeded(
-                    "max_file_bytes", f"{incoming.what} has more than {self._limits.max_file_bytes} bytes"
-                )
+            self._check_size(size_bytes, incoming.what)
             if size_bytes >= check_at_bytes:
                 self._space.require(len(chunk))
                 check_at_bytes = size_bytes + _SPACE_CHECK_BYTES
@@ -110,6 +108,11 @@ class Transaction:
         if incoming.size_bytes is not None and size_bytes != incoming.size_bytes:
             raise IncompleteBody(f"{size_bytes} bytes arrived of {incoming.size_bytes} announced")
         return size_bytes
+
+    def _check_size(self, size_bytes: int, what: str) -> None:
+        limit_bytes = self._limits.max_file_bytes
+        if size_bytes > limit_bytes:
+            raise LimitExceeded("max_file_bytes", f"{what} has more than {limit_bytes} bytes")
 
     def build(
         self, path: Path, write: Callable[[io.FileIO], None], *, expected_bytes: int | None, mtime_ns: int

@@ -118,9 +118,6 @@ def raw_body() -> Incoming:
     refuse_encodings()
     body = request_body()
     body.check_announced()
-    limit_bytes = services().settings.limits.max_file_bytes
-    if (body.announced_bytes or 0) > limit_bytes:
-        raise LimitExceeded("max_file_bytes", f"the body has more than {limit_bytes} bytes")
     return Incoming(body.chunks(), declared_digests(request.headers), body.announced_bytes, "the body")
 
 
