@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from fileserver.cli.runserver import HOST, free_port
 from fileserver.configuration import PREFIX
 
 _START_SECONDS = 20
@@ -30,17 +31,15 @@ _INPUT = b"1 2 3\n"
 @contextmanager
 def gunicorn(directory: Path) -> Iterator[str]:
     """Run the production server on *directory* and a free port; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(0)
     command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8", "--no-control-socket"]
-    command += ["-b", f"127.0.0.1:{port}", "--log-level", "warning", "fileserver:create_app()"]
+    command += ["-b", f"{HOST}:{port}", "--log-level", "warning", "fileserver:create_app()"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environ[f"{PREFIX}WORKING_DIRECTORY"] = str(directory)
     with subprocess.Popen(command, env=environ) as server:
         try:
             _wait_for(port, server)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://{HOST}:{port}"
         finally:
             server.terminate()
 
@@ -49,7 +48,7 @@ def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((HOST, port), timeout=1).close()
             return
         except OSError:
             time.sleep(0.05)

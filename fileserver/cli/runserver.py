@@ -84,7 +84,7 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int) -> int:
     """*port* if it can be had, any free one for 0. Raises ClickException."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -105,7 +105,7 @@ def runserver(group_directory: Path | None, directory: Path | None, port: int) -
     Without a directory the server works on a temporary one, which vanishes at exit.
     """
     exit_on_sigterm()
-    port = _free_port(port)
+    port = free_port(port)
     url = f"http://{HOST}:{port}"
     with working_directory(directory or group_directory) as root:
 

@@ -81,8 +81,11 @@ class Transaction:
         IncompleteBody, and what the chunks raise.
         """
         hasher = Hasher({"sha256", *algorithms, *incoming.declared.algorithms})
-        make_directory(path.parent, self._modes.directory)
-        fd = create_file(path, self._modes.file)
+        try:
+            fd = create_file(path, self._modes.file)
+        except FileNotFoundError:
+            make_directory(path.parent, self._modes.directory)
+            fd = create_file(path, self._modes.file)
         try:
             size_bytes = self._write(fd, incoming, hasher)
             digests = hasher.digests()

@@ -15,7 +15,7 @@ from fileserver.core.digests import DeclaredDigests, Hasher, parse_digest_fields
 from fileserver.core.errors import BodyTimeout, IncompleteBody, InvalidRequest, LimitExceeded
 from fileserver.core.incoming import Incoming
 from fileserver.core.settings import MIB, LimitSettings
-from fileserver.web.context import services
+from fileserver.web.context import client_connection, services
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +144,16 @@ def verified(chunks: Iterator[bytes], declared: DeclaredDigests) -> Iterator[byt
     declared.verify(hasher.digests(), "the body")
 
 
+def parse_length(value: str) -> int | None:
+    """The number of bytes that a Content-Length tells; None if it is no number that could be one."""
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
+
+
 def _announced_bytes() -> int | None:
     """What Content-Length says; None where it says nothing or nonsense, which `refuse_unclear_framing` refuses."""
-    value = request.environ.get("CONTENT_LENGTH") or "0"
-    if "HTTP_TRANSFER_ENCODING" in request.environ or not (value.isascii() and value.isdigit()):
+    if "HTTP_TRANSFER_ENCODING" in request.environ:
         return None
-    return int(value)
+    return parse_length(request.environ.get("CONTENT_LENGTH") or "0")
 
 
 def refuse_unclear_framing() -> None:
@@ -176,8 +180,8 @@ def register_bodies(app: Flask) -> None:
     @app.before_request
     def open_body() -> None:
         limits = services().settings.limits
-        # Only gunicorn has no timeout of its own for bodies, and it lets us reach the connection.
-        connection: socket.socket | None = request.environ.get("gunicorn.socket")
+        # Other web servers than gunicorn have timeouts of their own for bodies.
+        connection = client_connection()
         if connection:
             connection.settimeout(limits.max_idle_seconds)
         g.body = RequestBody(request.stream, _announced_bytes(), limits, connection)

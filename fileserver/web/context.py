@@ -1,8 +1,9 @@
-"""The way from a view to the services of its application."""
+"""The way from a view to the services of its application, and to its client's connection."""
 
+import socket
 from typing import cast
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from fileserver.services import Services
 
@@ -17,3 +18,8 @@ def attach_services(app: Flask, services: Services) -> None:
 def services() -> Services:
     """The services of the application that handles the current request."""
     return cast(Services, current_app.extensions[_KEY])
+
+
+def client_connection() -> socket.socket | None:
+    """The connection of the current request, where the web server lets us reach it: gunicorn does."""
+    return cast("socket.socket | None", request.environ.get("gunicorn.socket"))

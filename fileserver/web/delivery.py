@@ -22,6 +22,7 @@ from werkzeug.http import dump_options_header, http_date, quote_etag
 
 from fileserver.core.digests import format_repr_digest
 from fileserver.storage.interface import StoredFile
+from fileserver.web.context import client_connection
 
 BINARY = "application/octet-stream"
 ZIP = "application/zip"
@@ -182,7 +183,7 @@ def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> 
         response.status_code = 206
     if spans and len(spans) > 1:
         parts = _multipart(response, stored, spans)
-        response.response = _Closing(parts, FileSlice(stored, 0, _connection()).close)
+        response.response = _Closing(parts, FileSlice(stored, 0, client_connection()).close)
         return
     if spans:
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{stored.size_bytes}"
@@ -191,13 +192,7 @@ def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> 
         stored.close()
         return
     stored.file.seek(start)
-    response.response = _wrap(FileSlice(stored, stop - start, _connection()))
-
-
-def _connection() -> socket.socket | None:
-    """The connection of the current request, where the web server lets us reach it: gunicorn does."""
-    connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    return connection
+    response.response = _wrap(FileSlice(stored, stop - start, client_connection()))
 
 
 def _wrap(piece: FileSlice) -> Iterable[bytes]:

@@ -15,7 +15,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 from fileserver.core.errors import IncompleteBody, InvalidName, InvalidRequest, LimitExceeded
 from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import quoted
-from fileserver.web.bodies import declared_digests, refuse_encodings, request_body, verified
+from fileserver.web.bodies import declared_digests, parse_length, refuse_encodings, request_body, verified
 from fileserver.web.context import services
 
 _MAX_OVERHEAD_BYTES = 64 * 1024
@@ -117,7 +117,7 @@ class _FormReader:
                     raise IncompleteBody("the form ends before its closing boundary") from None
                 raise InvalidRequest(f"the form is malformed: {error}") from None
             if isinstance(event, Epilogue):
-                if b"--" + self._decoder.boundary in event.data:
+                if self._delimiter in event.data:
                     raise InvalidRequest("the form goes on after its closing boundary")
                 return None
             if isinstance(event, NeedData):
@@ -157,9 +157,10 @@ def _announced_size(headers: Headers) -> int | None:
     value = headers.get("Content-Length")
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit() and len(value) < 20):
+    size_bytes = parse_length(value)
+    if size_bytes is None:
         raise InvalidRequest("the Content-Length of a part is not a number")
-    return int(value)
+    return size_bytes
 
 
 def literal_name(disposition: str) -> str:
@@ -168,25 +169,34 @@ def literal_name(disposition: str) -> str:
     `q"uote.c`, `per%22cent.c` and `back\\slash.c` are what they are. Raises InvalidRequest where there are two
     readings.
     """
-    readings = _readings_between_quotes(disposition)
+    between_quotes = _name_between_quotes(disposition)
+    readings = set() if between_quotes is None else {between_quotes}
     if _PLAIN.fullmatch(disposition):
         parameters = _PARAMETER.findall(disposition)
         readings.update(quoted_text or token for key, quoted_text, token in parameters if key.lower() == "name")
-    if len(readings) == 1:
-        return readings.pop()
-    raise InvalidRequest(f"Content-Disposition {quoted(disposition)} does not tell the name of the part for sure")
+    if len(readings) != 1:
+        raise _unclear(disposition)
+    return readings.pop()
 
 
-def _readings_between_quotes(disposition: str) -> set[str]:
-    """The name as both real clients mean it; also what else it might be, where it or the filename looks like more."""
+def _name_between_quotes(disposition: str) -> str | None:
+    """The name as both real clients mean it; None if neither sends such a header.
+
+    Raises InvalidRequest where the name or the filename looks like more than one parameter.
+    """
     if not (start := _NAME.match(disposition)):
-        return set()
+        return None
     end = _FILENAME_FOLLOWS.search(disposition, start.end())
     name, quote, rest = disposition[start.end() :].rpartition('"')
     if end:
         name, quote, rest = disposition[start.end() : end.start()], '"', disposition[end.end() :]
     filename = _FILENAME.fullmatch(rest)
     if not quote or not filename:
-        return set()
-    doubtful = any(_SECOND_READING.search(text or "") for text in (name, filename["text"]))
-    return {name, disposition} if doubtful else {name}
+        return None
+    if any(_SECOND_READING.search(text or "") for text in (name, filename["text"])):
+        raise _unclear(disposition)
+    return name
+
+
+def _unclear(disposition: str) -> InvalidRequest:
+    return InvalidRequest(f"Content-Disposition {quoted(disposition)} does not tell the name of the part for sure")

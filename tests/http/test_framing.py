@@ -32,6 +32,14 @@ def send_raw(server: HttpServer, path: str, headers: list[tuple[str, str]], body
         return response.status
 
 
+def assert_not_stored(real_server: HttpServer, headers: list[tuple[str, str]], body: bytes) -> None:
+    """PUT a new result: it is refused, or the connection is closed, and nothing is stored."""
+    path = f"/results/{fresh_id()}.zip"
+    status = send_raw(real_server, path, headers, body)
+    assert status == 0 or 400 <= status < 500
+    assert real_server.get(path).status == 404
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -45,27 +53,16 @@ def send_raw(server: HttpServer, path: str, headers: list[tuple[str, str]], body
     ],
 )
 def test_malformed_chunks(real_server: HttpServer, body: bytes):
-    path = f"/results/{fresh_id()}.zip"
-    headers = [("Transfer-Encoding", "chunked"), ("Connection", "close")]
-    status = send_raw(real_server, path, headers, body)
-    assert status == 0 or 400 <= status < 500
-    assert real_server.get(path).status == 404
+    assert_not_stored(real_server, [("Transfer-Encoding", "chunked"), ("Connection", "close")], body)
 
 
 def test_two_framings_at_once(real_server: HttpServer):
-    path = f"/results/{fresh_id()}.zip"
     headers = [("Content-Length", "3"), ("Transfer-Encoding", "chunked")]
-    status = send_raw(real_server, path, headers, b"5\r\n01234\r\n0\r\n\r\n")
-    assert status == 0 or 400 <= status < 500
-    assert real_server.get(path).status == 404
+    assert_not_stored(real_server, headers, b"5\r\n01234\r\n0\r\n\r\n")
 
 
 def test_two_lengths(real_server: HttpServer):
-    path = f"/results/{fresh_id()}.zip"
-    headers = [("Content-Length", "3"), ("Content-Length", "5")]
-    status = send_raw(real_server, path, headers, b"01234")
-    assert status == 0 or 400 <= status < 500
-    assert real_server.get(path).status == 404
+    assert_not_stored(real_server, [("Content-Length", "3"), ("Content-Length", "5")], b"01234")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "xchunked", "chunked, gzip", "identity, x"])

@@ -172,3 +172,10 @@ def test_a_form_is_stored_as_sent_wherever_a_read_ends(server: Server, size: int
     assert server.submit(name, files).status == 200
     for path, content in files.items():
         assert server.get(f"/submissions/{name}/{path}").body == content
+
+
+def test_a_length_of_thousands_of_digits_is_refused(server: Server):
+    path = f"/results/{fresh_id()}.zip"
+    assert server.request("PUT", path, b"", {"Content-Length": "1" * 5000}).status == 400
+    response = server.post_parts(f"/submissions/{fresh_id()}", [part("a", headers={"Content-Length": "1" * 5000})])
+    assert_problem(response, "invalid-request", server)
