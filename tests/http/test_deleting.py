@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.checks import assert_problem
 from tests.support.messages import fresh_bytes, fresh_id, sha1
+from tests.support.resources import store_as_the_original
 from tests.support.targets import Server
 
 
@@ -77,10 +78,8 @@ def test_both_addresses_of_a_task_file_are_one(server: Server):
 
 def test_a_task_file_of_the_original_server_can_be_deleted(server: Server):
     content = fresh_bytes()
-    name = sha1(content)
-    old = server.directory / "exercises" / name[0] / name
-    old.parent.mkdir(parents=True, exist_ok=True)
-    old.write_bytes(content)
+    old = store_as_the_original(server.directory, content)
+    name = old.name
     server.post_form("/tasks", {"a": content})
     assert server.delete(f"/tasks/{name}").status == 204
     assert server.get(f"/tasks/{name}").status == 404

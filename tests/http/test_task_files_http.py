@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.checks import assert_problem
 from tests.support.messages import form, fresh_bytes, part, sha1
+from tests.support.resources import store_as_the_original
 from tests.support.targets import Server
 
 # The blocks of the SHAttered attack: two contents with one SHA-1.
@@ -85,10 +86,7 @@ def test_missing_with_a_malformed_hash(server: Server, name: str):
 
 def test_task_file_of_the_original_server_is_found(server: Server):
     content = fresh_bytes()
-    name = sha1(content)
-    old = server.directory / "exercises" / name[0] / name
-    old.parent.mkdir(parents=True, exist_ok=True)
-    old.write_bytes(content)
+    name = store_as_the_original(server.directory, content).name
     assert server.get(f"/exercises/{name}").body == content
     assert server.get(f"/tasks/{name}").body == content
     assert ask_missing(server, [name]).json() == {"missing": []}

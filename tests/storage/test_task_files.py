@@ -20,6 +20,7 @@ from fileserver.storage.usage import Usage
 from tests.storage.sources import MakeServices, failing, files, read_all, transactions, tree
 from tests.support.hammer import Hammer, together
 from tests.support.messages import sha1
+from tests.support.resources import store_as_the_original
 
 INPUT = b"1 2 3\n"
 NAME = Sha1(sha1(INPUT))
@@ -346,10 +347,7 @@ def test_a_legacy_file_is_found_while_it_is_uploaded_again(
     services: Services, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader who looks into the first folder before the upload, and into the second after it."""
-    name = sha1(b"legacy")
-    place = root / "exercises" / name[0] / name
-    place.parent.mkdir(parents=True)
-    place.write_bytes(b"legacy")
+    name = store_as_the_original(root, b"legacy").name
     look, looks = LocalBucket.open, []
 
     def uploading(bucket: LocalBucket, key: str) -> StoredFile:

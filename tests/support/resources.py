@@ -1,9 +1,10 @@
-"""One resource of every stored kind, stored once a server, for tests that only read."""
+"""What is stored for tests: one resource of every kind, once a server, and files of the original server."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.messages import fresh_bytes, fresh_id
+from tests.support.messages import fresh_bytes, fresh_id, sha1
 from tests.support.targets import Server
 
 CONTENT_SIZE = 1000
@@ -77,3 +78,12 @@ def resource(server: Server, kind: str) -> Resource:
     if kind not in server.stored:
         server.stored[kind] = KINDS[kind](server)
     return server.stored[kind]
+
+
+def store_as_the_original(directory: Path, content: bytes) -> Path:
+    """Put a task file where the original server kept it; return its path, which ends with its hash."""
+    name = sha1(content)
+    path = directory / "exercises" / name[0] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
