@@ -1,13 +1,14 @@
 # make run    install into .venv and serve a temporary directory on port 9999
 # make test   all that the project promises: lint, types, tests
 # make demo   one whole grading job, step by step
+# make test-crash  the whole proof that nothing acknowledged is lost: cut points, kills, power cuts, errors, fuzzing
 # make footprint   memory and bytes written for transfers of 2 GiB; needs 12 GiB of disk
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test test-fast footprint lint types lock clean
+.PHONY: run demo test test-fast test-crash footprint lint types lock clean
 
 run: $(VENV)/installed
 	@$(BIN)/python fileserver.py runserver 9999
@@ -15,11 +16,14 @@ run: $(VENV)/installed
 demo: $(VENV)/installed
 	@$(BIN)/python fileserver.py demo
 
-test: lint types
+test: lint types $(VENV)/packages
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not server and not slow"
+
+test-crash: $(VENV)/installed-test $(VENV)/packages
+	$(BIN)/python -m pytest tests/crash --proof=full
 
 footprint: $(VENV)/installed
 	$(BIN)/python bench/footprint.py
@@ -42,6 +46,13 @@ $(VENV)/installed: requirements.txt | $(VENV)/created
 
 $(VENV)/installed-test: tests/requirements.txt $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	touch $@
+
+# The real tools that tests run against, from Debian's packages.
+$(VENV)/packages: tests/packages.txt | $(VENV)/created
+	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $$(cat tests/packages.txt) 2>&1 | grep -v '^installed ' || true); \
+	test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$(cat tests/packages.txt); } \
+	|| { echo "the tests need these Debian packages: $$(cat tests/packages.txt | tr '\n' ' ')" >&2; exit 1; }
 	touch $@
 
 # Pins anew what pyproject.toml asks for; run it to take new versions of the libraries.

@@ -24,6 +24,12 @@ REAL_TARGETS = [pytest.param(target, marks=pytest.mark.server) for target in STA
 TARGETS = ["flask", *REAL_TARGETS]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--proof", choices=["short", "full"], default="short", help="how much of the proofs in tests/crash is run"
+    )
+
+
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPool]:
     """The servers of the session."""

@@ -1,0 +1,50 @@
+"""What the proofs in this folder share: how much of them is run, and the counts that are printed at the end."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+COUNTS = pytest.StashKey[Counter[str]]()
+GAPS = pytest.StashKey[list[str]]()
+
+
+class Tally:
+    """What was proven: counted as it happens, printed at the end of the session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._counts = config.stash.setdefault(COUNTS, Counter())
+        self._gaps = config.stash.setdefault(GAPS, [])
+
+    def add(self, what: str, number: int = 1) -> None:
+        """Count *number* more of *what*, such as "cut points"."""
+        self._counts[what] += number
+
+    def not_proven(self, what: str) -> None:
+        """Tell loudly, at the end, that this machine does not allow *what* to be proven."""
+        self._gaps.append(what)
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Counts what a test has proven."""
+    return Tally(request.config)
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the whole proof is to be run (``make test-crash``), not its short version (``make test``)."""
+    return request.config.getoption("--proof") == "full"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    result = yield
+    counts, gaps = config.stash.get(COUNTS, Counter()), config.stash.get(GAPS, [])
+    if counts or gaps:
+        terminalreporter.section("nothing acknowledged is lost")
+    for what, number in sorted(counts.items()):
+        terminalreporter.line(f"{number:>9,} {what}")
+    for gap in gaps:
+        terminalreporter.line(f"NOT PROVEN HERE: {gap}", red=True)
+    return result
