@@ -1,11 +1,12 @@
 """The services of one working directory, put together from the storage below them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from fileserver.core.errors import SettingsError
-from fileserver.core.settings import Settings
+from fileserver.core.settings import QuotaSettings, Settings
 from fileserver.grading.named_files import NamedFiles
 from fileserver.grading.submissions import Submissions
 from fileserver.grading.task_files import TaskFiles
@@ -17,10 +18,17 @@ from fileserver.storage.filesystem import (
     require_exchange,
 )
 from fileserver.storage.folders import LocalFolders
+from fileserver.storage.holding import HoldingArea
 from fileserver.storage.local import LocalBucket
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging
-from fileserver.storage.usage import Usage, UsageLedger, count_files, count_folders
+from fileserver.storage.usage import Account, Counter, UsageLedger, each_file, each_folder
+
+SHARDED_BUCKETS = ("tasks", "exercises")
+BUCKETS = ("results", "submission_archives", "attachments", *SHARDED_BUCKETS)
+
+RESULTS_RESERVE_SHARE = 0.1
+"""What results leave of the reserve of free space: they are the last to be refused."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,14 @@ class Services:
     settings: Settings
     staging: Staging
     ledger: UsageLedger
+    folders: LocalFolders
+    buckets: Mapping[str, LocalBucket]
     submissions: Submissions
     task_files: TaskFiles
     results: NamedFiles
     attachments: NamedFiles
+    trash: HoldingArea
+    quarantine: HoldingArea
 
     def close(self) -> None:
         """Free what a process holds on the working directory."""
@@ -59,25 +71,26 @@ def build_services(settings: Settings) -> Services:
 
 
 def _assemble(settings: Settings, root: Path, modes: Modes) -> Services:
-    ledger = UsageLedger(root / "staging", _counters(root))
     locks = KeyLocks(root / "staging" / ".locks")
+    ledger = UsageLedger(root, locks, _accounts(settings.quotas), _counters(root))
     staging = Staging(root / "staging", modes, settings.limits)
     folders = LocalFolders("submissions", root / "submissions", ledger)
-
-    def bucket(name: str, account: str | None = None, *, sharded: bool = False) -> LocalBucket:
-        return LocalBucket(name, root / name, locks, ledger, modes, sharded=sharded, account=account)
-
-    archives = bucket("submission_archives")
+    buckets = {
+        name: LocalBucket(name, root / name, locks, ledger, modes, sharded=name in SHARDED_BUCKETS) for name in BUCKETS
+    }
     names, layout = settings.limits.names, settings.grading.archive_layout
-    tasks, legacy = (bucket(name, "task_files", sharded=True) for name in ("tasks", "exercises"))
     return Services(
         settings,
         staging,
         ledger,
-        Submissions(folders, archives, staging, locks, names, layout),
-        TaskFiles(tasks, legacy, staging, locks, settings.limits.max_path_bytes),
-        NamedFiles(bucket("results"), staging),
-        NamedFiles(bucket("attachments"), staging),
+        folders,
+        buckets,
+        Submissions(folders, buckets["submission_archives"], staging, locks, names, layout),
+        TaskFiles(buckets["tasks"], buckets["exercises"], staging, locks, settings.limits.max_path_bytes),
+        NamedFiles(buckets["results"], staging, RESULTS_RESERVE_SHARE),
+        NamedFiles(buckets["attachments"], staging),
+        HoldingArea(root / "trash", staging),
+        HoldingArea(root / "quarantine", staging),
     )
 
 
@@ -98,16 +111,12 @@ def _make_folders(root: Path, modes: Modes) -> None:
     require_exchange(staging)
 
 
-def _counters(root: Path) -> dict[str, "partial[Usage]"]:
-    return {
-        "results": partial(count_files, root / "results"),
-        "submission_archives": partial(count_files, root / "submission_archives"),
-        "submissions": partial(count_folders, root / "submissions"),
-        "attachments": partial(count_files, root / "attachments"),
-        "task_files": partial(_count_task_files, root),
-    }
+def _accounts(quotas: QuotaSettings) -> dict[str, Account]:
+    resources = ("results", "submission_archives", "submissions", "attachments")
+    accounts = {name: Account((name,), quotas.of(name)) for name in resources}
+    return accounts | {"task_files": Account(("tasks", "exercises"), quotas.of("task_files"))}
 
 
-def _count_task_files(root: Path) -> Usage:
-    own, legacy = count_files(root / "tasks"), count_files(root / "exercises")
-    return Usage(own.files + legacy.files, own.size_bytes + legacy.size_bytes)
+def _counters(root: Path) -> dict[str, Counter]:
+    counters: dict[str, Counter] = {name: partial(each_file, root / name) for name in BUCKETS}
+    return counters | {"submissions": partial(each_folder, root / "submissions")}

@@ -10,6 +10,7 @@ FileserverError
  ├── Collision              other bytes are stored under the same SHA-1
  ├── LimitExceeded          a limit of the settings is exceeded
  ├── InsufficientStorage    the disk is full, or its reserve would be used up
+ ├── QuotaExceeded          a quota of the settings would be exceeded
  ├── NotReady               a durable write is not possible now
  └── SettingsError          the settings do not make sense; raised at start only
 
@@ -94,6 +95,18 @@ class InsufficientStorage(FileserverError):
     code = "insufficient-storage"
     title = "There is not enough space"
     retryable = True
+
+
+class QuotaExceeded(FileserverError):
+    """A quota of the settings would be exceeded; *setting* is its name."""
+
+    code = "quota-exceeded"
+    title = "A quota is used up"
+    retryable = True
+
+    def __init__(self, setting: str, detail: str) -> None:
+        super().__init__(f"{setting}: {detail}")
+        self.setting = setting
 
 
 class NotReady(FileserverError):

@@ -12,13 +12,14 @@ class Incoming:
 
     *chunks* yields them in order, in pieces of bounded size, and raises IncompleteBody, BodyTimeout or LimitExceeded
     where the source fails. It can be consumed once. *size_bytes* is what the sender announced, or None.
-    *what* it is, for messages.
+    *what* it is, for messages. *mtime_ns* is the modification time that it is stored with, by default that of storing.
     """
 
     chunks: Iterator[bytes]
     declared: DeclaredDigests = field(default_factory=DeclaredDigests)
     size_bytes: int | None = None
     what: str = "the content"
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True)

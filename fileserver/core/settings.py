@@ -74,6 +74,45 @@ class LimitSettings:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """The most that may be held of something; 0 is for no quota. The settings are named for messages."""
+
+    max_files: int = 0
+    max_bytes: int = 0
+    files_setting: str = ""
+    bytes_setting: str = ""
+
+    @property
+    def is_set(self) -> bool:
+        return bool(self.max_files or self.max_bytes)
+
+
+@dataclass(frozen=True)
+class QuotaSettings:
+    """The most that may be held of each resource; 0 is for no quota. Sizes are bytes."""
+
+    max_submissions: int = 0
+    max_submissions_bytes: int = 0
+    max_task_files: int = 0
+    max_task_files_bytes: int = 0
+    max_results: int = 0
+    max_results_bytes: int = 0
+    max_attachments: int = 0
+    max_attachments_bytes: int = 0
+
+    def problem(self) -> str | None:
+        for item in dataclasses.fields(self):
+            if getattr(self, item.name) < 0:
+                return f"{item.name} must be at least 1, or 0 for no quota"
+        return None
+
+    def of(self, resource: str) -> Quota:
+        """The quota of *resource*, which is none if it has no settings."""
+        files, size = f"max_{resource}", f"max_{resource}_bytes"
+        return Quota(getattr(self, files, 0), getattr(self, size, 0), files, size)
+
+
+@dataclass(frozen=True)
 class GradingSettings:
     """How the grading resources behave."""
 
@@ -101,6 +140,7 @@ class Settings:
 
     storage: StorageSettings = field(default_factory=StorageSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    quotas: QuotaSettings = field(default_factory=QuotaSettings)
     grading: GradingSettings = field(default_factory=GradingSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fileserver.core.errors import NotFound
 from fileserver.core.incoming import IncomingFile
-from fileserver.core.names import ArchiveName, FilePath, FileTree, NameLimits, SubmissionId
+from fileserver.core.names import ArchiveName, FilePath, FileTree, NameLimits, SubmissionId, quoted
 from fileserver.grading.archives import COMMENT_BYTES, archive_writer, layout_comment
 from fileserver.storage.filesystem import open_below
 from fileserver.storage.folders import LocalFolders
@@ -55,19 +55,21 @@ class Submissions:
     def store(self, submission_id: SubmissionId, files: Iterable[IncomingFile], expected_bytes: int = 0) -> None:
         """Replace the submission by *files*; on return folder and archive are durable.
 
-        Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage, and
-        what the source raises; then nothing has changed. An OSError while publishing may leave the new version.
+        Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage,
+        QuotaExceeded, and what the source raises; then nothing has changed. An OSError while
+        publishing may leave the new version.
         """
+        self._folders.require_room(submission_id, expected_bytes)
         with self._staging.transaction(expected_bytes) as transaction:
             folder = transaction.folder(f"{self._folders.name}/{submission_id}")
             size_bytes = self._receive(transaction, folder, files)
             version = self._folders.seal(folder)
             archive = self._build(transaction, submission_id, folder, version, size_bytes)
-            with self._locks.hold(self._folders.name, submission_id):
+            with self._locks.hold(self._folders.name, submission_id) as lock:
                 # Gone before the folder changes, so that not even a web server that serves archives from
                 # disk pairs the old archive with the new folder, whenever this process dies.
                 self._archives.discard(submission_id.archive_name)
-                self._folders.publish(submission_id, folder, version, size_bytes)
+                self._folders.publish(lock, submission_id, folder, version, size_bytes)
                 self._archives.put(submission_id.archive_name, archive)
 
     def _receive(self, transaction: Transaction, folder: Path, files: Iterable[IncomingFile]) -> int:
@@ -113,10 +115,28 @@ class Submissions:
 
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""
-        with self._staging.transaction(None) as transaction, self._locks.hold(self._folders.name, submission_id):
+        with self._staging.transaction(None) as transaction:
+            self.take_away(submission_id, transaction.path / "deleted")
+
+    def take_away(self, submission_id: SubmissionId, target: Path, version: int | None = None) -> None:
+        """Move the submission's folder to the path *target* and remove its archive, durably.
+
+        Raises NotFound, also if the folder is no longer of the *version* given.
+        """
+        with self._locks.hold(self._folders.name, submission_id) as lock:
+            if version not in (None, self._folders.version(submission_id)):
+                raise NotFound(f"{quoted(submission_id)} was replaced meanwhile")
             with suppress(NotFound):
                 self._archives.delete(submission_id.archive_name)
-            self._folders.take_away(submission_id, transaction.path / "deleted")
+            self._folders.take_away(lock, submission_id, target)
+
+    def put_back(self, submission_id: SubmissionId, source: Path) -> bool:
+        """Move the folder *source*, which was taken away, to its place again; tells whether that was free.
+
+        Its archive is built when it is asked for. Raises QuotaExceeded.
+        """
+        with self._locks.hold(self._folders.name, submission_id) as lock:
+            return self._folders.put_back(lock, submission_id, source)
 
     def open_archive(self, name: ArchiveName) -> StoredFile:
         """Open the archive of the submission as it is now, building it if it is missing or does not belong to it.

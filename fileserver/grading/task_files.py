@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from fileserver.core.errors import Collision, NotFound
 from fileserver.core.incoming import IncomingFile
 from fileserver.core.names import Sha1, check_text, quoted
-from fileserver.storage.interface import Bucket, StagedFile, StoredFile
+from fileserver.storage.interface import StagedFile, StoredFile
+from fileserver.storage.local import LocalBucket
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.records import write_record
 from fileserver.storage.staging import Staging, hash_descriptor
@@ -26,7 +27,9 @@ _Version = tuple[str, int, int, int]
 class TaskFiles:
     """Store and read task files. *legacy* is where the original server kept them: read and deleted, never written."""
 
-    def __init__(self, bucket: Bucket, legacy: Bucket, staging: Staging, locks: KeyLocks, max_key_bytes: int) -> None:
+    def __init__(
+        self, bucket: LocalBucket, legacy: LocalBucket, staging: Staging, locks: KeyLocks, max_key_bytes: int
+    ) -> None:
         self._buckets = (bucket, legacy)
         self._staging = staging
         self._locks = locks
@@ -38,8 +41,8 @@ class TaskFiles:
         """Publish all *files* once all have arrived; return the hash of each by its name.
 
         Of several files with one name the first wins. Publishing what is there already heals a damaged copy. Raises
-        InvalidName, Collision, LimitExceeded, InsufficientStorage, and what the source raises; then nothing is
-        published.
+        InvalidName, Collision, LimitExceeded, InsufficientStorage, QuotaExceeded, and what the source raises; then
+        nothing is published.
         """
         hashes: dict[str, Sha1] = {}
         unique: dict[Sha1, StagedFile] = {}
@@ -54,6 +57,9 @@ class TaskFiles:
                     raise _collision(sha1)
             for sha1, staged in unique.items():
                 self._refuse_collision(sha1, staged)
+            bucket, legacy = self._buckets
+            sizes = {sha1: staged.size_bytes for sha1, staged in unique.items()}
+            bucket.require_room({sha1: size for sha1, size in sizes.items() if not legacy.usage(sha1).files})
             for sha1, staged in unique.items():
                 self._publish(sha1, staged)
         return hashes

@@ -13,7 +13,8 @@ from fileserver.core.names import quoted
 from fileserver.storage.filesystem import exchange, fsync_directory, fsync_tree, open_below
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.local import stored_file
-from fileserver.storage.usage import UsageLedger, count_files
+from fileserver.storage.locks import Lock
+from fileserver.storage.usage import Usage, UsageLedger, folder_bytes
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ class FolderEntry:
 class LocalFolders:
     """Folders by key (one component) in one root folder. A key's folder changes in one atomic step or not at all.
 
-    The *version* of a folder is its modification time in nanoseconds; `seal` makes it unique. The caller holds the
-    lock of the key around `publish` and `take_away`.
+    The *version* of a folder is its modification time in nanoseconds; `seal` makes it unique. What changes
+    a folder is done under the lock of its key, which the caller holds.
     """
 
     def __init__(self, name: str, root: Path, ledger: UsageLedger) -> None:
@@ -38,38 +39,62 @@ class LocalFolders:
         self.root = root
         self._ledger = ledger
 
-    def seal(self, staged: Path) -> int:
-        """Make the staged folder durable and give it a version, which is returned."""
-        version = time.time_ns()
+    def seal(self, staged: Path, version: int | None = None) -> int:
+        """Make the staged folder durable and give it a version, by default a new one, which is returned."""
+        version = version or time.time_ns()
         os.utime(staged, ns=(version, version))
         fsync_tree(staged)
         return staged.stat().st_mtime_ns
 
-    def publish(self, key: str, staged: Path, version: int, size_bytes: int) -> None:
-        """Put the sealed folder *staged* in the place of *key*, durably; what was there lies at *staged* afterwards."""
+    def require_room(self, key: str, size_bytes: int) -> None:
+        """Raise QuotaExceeded if *size_bytes* under *key* would be too much, as far as it is known beforehand."""
+        self._ledger.require(self.name, Usage(1, size_bytes) - self._usage(key))
+
+    def publish(self, lock: Lock, key: str, staged: Path, version: int, size_bytes: int) -> None:
+        """Put the sealed folder *staged* in the place of *key*, durably; what was there lies at *staged* afterwards.
+
+        *lock* is that of the key. Raises QuotaExceeded, and then nothing has changed.
+        """
         final = self.root / key
-        try:
-            exchange(staged, final)
-        except FileNotFoundError:
-            os.rename(staged, final)
-            fsync_directory(self.root)
-            self._ledger.add(self.name, 1, size_bytes)
-        else:
+        more = Usage(1, size_bytes) - self._usage(key)
+        with self._ledger.change(lock, more, final, staged.stat().st_ino):
+            try:
+                exchange(staged, final)
+            except FileNotFoundError:
+                os.rename(staged, final)
             if self.version(key) != version:
                 # XFS takes the exchange for a modification of both folders.
                 os.utime(final, ns=(version, version))
                 fsync_directory(final)
             fsync_directory(self.root)
-            self._ledger.add(self.name, 0, size_bytes - count_files(staged).size_bytes)
 
-    def take_away(self, key: str, staged: Path) -> None:
-        """Move the folder of *key* to the path *staged*, durably. Raises NotFound."""
-        try:
-            os.rename(self.root / key, staged)
-        except FileNotFoundError:
-            raise self._not_found(key) from None
-        fsync_directory(self.root)
-        self._ledger.add(self.name, -1, -count_files(staged).size_bytes)
+    def take_away(self, lock: Lock, key: str, target: Path) -> None:
+        """Move the folder of *key*, whose *lock* is held, to the path *target*, durably. Raises NotFound."""
+        final = self.root / key
+        with self._ledger.change(lock, Usage(0, 0) - self._usage(key), final, None):
+            try:
+                os.rename(final, target)
+            except FileNotFoundError:
+                raise self._not_found(key) from None
+            fsync_directory(target.parent)
+            fsync_directory(self.root)
+
+    def put_back(self, lock: Lock, key: str, source: Path) -> bool:
+        """Move the folder *source* of the same file system to *key*, durably; tells whether that was free.
+
+        The folder must be durable already; *lock* is that of the key. Raises QuotaExceeded.
+        """
+        final = self.root / key
+        if os.path.lexists(final):
+            return False
+        with self._ledger.change(lock, Usage(1, folder_bytes(source)), final, source.stat().st_ino):
+            os.rename(source, final)
+            fsync_directory(self.root)
+        return True
+
+    def _usage(self, key: str) -> Usage:
+        path = self.root / key
+        return Usage(1, folder_bytes(path)) if path.is_dir() else Usage(0, 0)
 
     def version(self, key: str) -> int:
         """The version of the folder of *key*. Raises NotFound."""

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fileserver.core.errors import NotFound
@@ -11,7 +11,7 @@ from fileserver.storage.filesystem import Modes, fsync_directory, make_directory
 from fileserver.storage.interface import Bucket, StagedFile, StoredFile
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.records import read_record
-from fileserver.storage.usage import UsageLedger
+from fileserver.storage.usage import Usage, UsageLedger
 
 
 def stored_file(fd: int) -> StoredFile:
@@ -24,7 +24,6 @@ class LocalBucket(Bucket):
     """Files in one folder, published by rename(2) from staging, which must lie on the same file system.
 
     A *sharded* bucket keeps a key in `<first character>/<key>`, as the original server does with task files.
-    *account* is the bucket of the ledger that the files count for, this one by default.
     """
 
     def __init__(
@@ -36,7 +35,6 @@ class LocalBucket(Bucket):
         modes: Modes,
         *,
         sharded: bool = False,
-        account: str | None = None,
     ) -> None:
         self.name = name
         self.root = root
@@ -44,23 +42,34 @@ class LocalBucket(Bucket):
         self._ledger = ledger
         self._modes = modes
         self._sharded = sharded
-        self._account = account or name
 
     def _place(self, key: str) -> str:
         return f"{key[0]}/{key}" if self._sharded else key
 
     def put(self, key: str, staged: StagedFile) -> None:
         final = self.root / self._place(key)
-        with self._locks.hold(self.name, key):
-            old_bytes = _size_or_none(final)
-            try:
-                os.rename(staged.path, final)
-            except FileNotFoundError:
-                make_directory(final.parent, self._modes.directory)
-                fsync_directory(final.parent.parent)
-                os.rename(staged.path, final)
-            fsync_directory(final.parent)
-            self._ledger.add(self._account, old_bytes is None, staged.size_bytes - (old_bytes or 0))
+        with self._locks.hold(self.name, key) as lock:
+            more = Usage(1, staged.size_bytes) - self.usage(key)
+            with self._ledger.change(lock, more, final, staged.path.stat().st_ino):
+                try:
+                    os.rename(staged.path, final)
+                except FileNotFoundError:
+                    make_directory(final.parent, self._modes.directory)
+                    fsync_directory(final.parent.parent)
+                    os.rename(staged.path, final)
+                fsync_directory(final.parent)
+
+    def require_room(self, sizes: Mapping[str, int]) -> None:
+        """Raise QuotaExceeded if files of these *sizes* in bytes, by key, would be too much, as far as is known yet."""
+        more = sum((Usage(1, size_bytes) - self.usage(key) for key, size_bytes in sizes.items()), Usage(0, 0))
+        self._ledger.require(self.name, more)
+
+    def usage(self, key: str) -> Usage:
+        """What is held under *key*: one file, or none."""
+        try:
+            return Usage(1, (self.root / self._place(key)).lstat().st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            return Usage(0, 0)
 
     def open(self, key: str) -> StoredFile:
         try:
@@ -76,15 +85,48 @@ class LocalBucket(Bucket):
     def discard(self, key: str) -> bool:
         """Remove *key* if it is there, not yet durably; tell whether it was."""
         path = self.root / self._place(key)
-        with self._locks.hold(self.name, key):
-            old_bytes = _size_or_none(path)
-            if old_bytes is None:
+        with self._locks.hold(self.name, key) as lock:
+            used = self.usage(key)
+            if not used.files:
                 return False
+            with self._ledger.change(lock, Usage(0, 0) - used, path, None):
+                path.unlink(missing_ok=True)  # An admin may be faster.
+        return True
+
+    def put_back(self, key: str, source: Path) -> bool:
+        """Move the file *source* of the same file system to *key*, durably; tells whether that was free.
+
+        The file must be durable already. Raises QuotaExceeded.
+        """
+        path = self.root / self._place(key)
+        with self._locks.hold(self.name, key) as lock:
+            if os.path.lexists(path):
+                return False
+            info = source.lstat()
+            with self._ledger.change(lock, Usage(1, info.st_size), path, info.st_ino):
+                make_directory(path.parent, self._modes.directory)
+                fsync_directory(path.parent.parent)
+                os.rename(source, path)
+                fsync_directory(path.parent)
+        return True
+
+    def move_out(self, key: str, target: Path, version: tuple[int, int]) -> bool:
+        """Move *key* to the path *target* on the same file system, durably, if it is still that *version*.
+
+        The version is the inode and the modification time in nanoseconds. Tells whether it was moved.
+        """
+        path = self.root / self._place(key)
+        with self._locks.hold(self.name, key) as lock:
             try:
-                path.unlink()
-            except FileNotFoundError:
-                return False  # An admin was faster.
-            self._ledger.add(self._account, -1, -old_bytes)
+                info = path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            if (info.st_ino, info.st_mtime_ns) != version:
+                return False
+            with self._ledger.change(lock, Usage(-1, -info.st_size), path, None):
+                os.rename(path, target)
+                fsync_directory(target.parent)
+                fsync_directory(path.parent)
         return True
 
     def keys(self) -> Iterator[str]:
@@ -98,10 +140,3 @@ class LocalBucket(Bucket):
                 if self._place(key) == relative:
                     found.append(key)
         yield from sorted(found)
-
-
-def _size_or_none(path: Path) -> int | None:
-    try:
-        return path.lstat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return None

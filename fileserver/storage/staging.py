@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from fileserver.core.digests import Hasher
@@ -29,6 +30,7 @@ from fileserver.storage.records import write_record
 log = logging.getLogger(__name__)
 
 COPY_BYTES = 256 * 1024
+WHOLE_RESERVE = 1.0
 _SPACE_CHECK_BYTES = 16 * MIB
 _SWEEP_SECONDS = 600
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")
@@ -44,12 +46,13 @@ class FreeSpace:
     def free_bytes(self) -> int:
         return free_and_total_bytes(self._folder)[0]
 
-    def require(self, more_bytes: int) -> None:
-        """Raise InsufficientStorage if *more_bytes* would use up the reserve."""
+    def require(self, more_bytes: int, share: float = WHOLE_RESERVE) -> None:
+        """Raise InsufficientStorage if *more_bytes* would leave less than this *share* of the reserve."""
         free_bytes, total_bytes = free_and_total_bytes(self._folder)
         floor_bytes = self._min_free_bytes
         if floor_bytes == AUTOMATIC:
             floor_bytes = min(GIB, total_bytes // 50)
+        floor_bytes = int(floor_bytes * share)
         if free_bytes - more_bytes < floor_bytes:
             raise InsufficientStorage(
                 f"min_free_bytes: {more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
@@ -59,11 +62,11 @@ class FreeSpace:
 class Transaction:
     """One reception in progress; made by `Staging.transaction`."""
 
-    def __init__(self, path: Path, modes: Modes, limits: LimitSettings, space: FreeSpace) -> None:
+    def __init__(self, path: Path, modes: Modes, limits: LimitSettings, require_space: Callable[[int], None]) -> None:
         self.path = path
         self._modes = modes
         self._limits = limits
-        self._space = space
+        self._require_space = require_space
 
     def folder(self, name: str) -> Path:
         """Make the folder *name* (it may be several components) in this transaction."""
@@ -90,6 +93,8 @@ class Transaction:
             size_bytes = self._write(fd, incoming, hasher)
             digests = hasher.digests()
             incoming.declared.verify(digests, incoming.what)
+            if incoming.mtime_ns is not None:
+                os.utime(fd, ns=(incoming.mtime_ns, incoming.mtime_ns))
             write_record(fd, digests)
             if durable:
                 os.fsync(fd)
@@ -104,7 +109,7 @@ class Transaction:
             size_bytes += len(chunk)
             self._check_size(size_bytes, incoming.what)
             if size_bytes >= check_at_bytes:
-                self._space.require(len(chunk))
+                self._require_space(len(chunk))
                 check_at_bytes = size_bytes + _SPACE_CHECK_BYTES
             hasher.update(chunk)
             write_all(fd, chunk)
@@ -126,7 +131,7 @@ class Transaction:
         for what may use up the reserve.
         """
         if expected_bytes is not None:
-            self._space.require(expected_bytes)
+            self._require_space(expected_bytes)
         fd = create_file(path, self._modes.file)
         with io.FileIO(fd, "rb+") as file:
             write(file)
@@ -164,18 +169,21 @@ class Staging:
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
 
     @contextmanager
-    def transaction(self, expected_bytes: int | None = 0) -> Iterator[Transaction]:
+    def transaction(
+        self, expected_bytes: int | None = 0, reserve_share: float = WHOLE_RESERVE
+    ) -> Iterator[Transaction]:
         """Receive something. Raises InsufficientStorage at once if *expected_bytes* would not fit.
 
-        None is for a transaction that frees space, or may use up the reserve.
+        None is for a transaction that frees space, or may use up the reserve; others leave the *reserve_share* of it.
         """
+        require_space = partial(self.space.require, share=reserve_share)
         if expected_bytes is not None:
-            self.space.require(expected_bytes)
+            require_space(expected_bytes)
         if time.monotonic() > self._next_sweep:
             self.recover()
         path, lock = self._begin()
         try:
-            yield Transaction(path, self._modes, self._limits, self.space)
+            yield Transaction(path, self._modes, self._limits, require_space)
         finally:
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)

@@ -1,8 +1,9 @@
-"""How many files each bucket holds, and how many bytes, without walking over them.
+"""How many files each bucket holds, and how many bytes, without walking over them; and the quotas on them.
 
-A small file in staging, shared by all processes of a working directory, holds the numbers. Every commit adds its
-difference. The first process to start on a directory counts anew, which mends what a crash between a commit and its
-note here, or an admin who deletes files, made wrong. The numbers are advice: nothing is decided by them.
+The numbers are kept for each lock of a bucket, in the lock's record, and are changed by whoever holds it. A change is
+noted before it is made, with what tells whether it was made; so when a process dies in between, the next one to look
+finds out. The first process to start on a directory counts anew, which mends what an admin who deletes files made
+wrong.
 """
 
 import fcntl
@@ -10,91 +11,180 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fileserver.core.errors import QuotaExceeded
+from fileserver.core.settings import Quota
 from fileserver.storage.filesystem import open_state_file
+from fileserver.storage.locks import RECORD_BYTES, STRIPES, KeyLocks, Lock, stripe_of
 
 log = logging.getLogger(__name__)
 
-_PAIR = struct.Struct(">qq")
+_NUMBERS = struct.Struct(">qq")
+# Files and bytes; whether a change is in progress, and if so: files and bytes without it, the inode that will lie at
+# the path (0 for nothing), and the length of that path, which follows.
+_CHANGE = struct.Struct(">qq?qqQH")
+_SETTLED = struct.Struct(">qq?")
+_TIME = struct.Struct(">q")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one bucket holds."""
+    """What is held: so many files (of submissions: so many submissions) and bytes."""
 
     files: int
     size_bytes: int
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.files + other.files, self.size_bytes + other.size_bytes)
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(self.files - other.files, self.size_bytes - other.size_bytes)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One or more buckets that are counted together, and the quota on them."""
+
+    buckets: tuple[str, ...]
+    quota: Quota = field(default_factory=Quota)
+
+
+Counter = Callable[[], Iterable[tuple[str, Usage]]]
+"""Counts a bucket from scratch: what is held under each key. A key may come more than once."""
+
 
 class UsageLedger:
-    """The numbers of all buckets; *counters* says how each one is counted from scratch."""
+    """The numbers of all buckets below *root*; *counters* says how each bucket is counted from scratch."""
 
-    def __init__(self, folder: Path, counters: Mapping[str, Callable[[], Usage]]) -> None:
-        self._slots = {name: (number + 1) * _PAIR.size for number, name in enumerate(counters)}
-        self._path = folder / ".usage"
+    def __init__(
+        self, root: Path, locks: KeyLocks, accounts: Mapping[str, Account], counters: Mapping[str, Counter]
+    ) -> None:
+        self.accounts = accounts
+        self._root = root
+        self._locks = locks
+        self._accounts = {bucket: name for name, account in accounts.items() for bucket in account.buckets}
         # Held shared for the life of the process, and by its forks: who gets it exclusively is alone, and counts.
-        self._alive = open_state_file(folder / ".alive")
+        self._alive = open_state_file(root / "staging" / ".alive")
         try:
             fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pass
         else:
-            self._count(counters)
+            for bucket, counter in counters.items():
+                locks.write_records(bucket, _count(counter))
+            os.pwrite(self._alive, _TIME.pack(time.time_ns()), 0)
         fcntl.flock(self._alive, fcntl.LOCK_SH)
 
     def close(self) -> None:
         """Let another process be the first one again; for tests and short-lived commands."""
         os.close(self._alive)
 
-    def _count(self, counters: Mapping[str, Callable[[], Usage]]) -> None:
-        pairs = [_PAIR.pack(time.time_ns(), 0)]
-        for count in counters.values():
-            usage = count()
-            pairs.append(_PAIR.pack(usage.files, usage.size_bytes))
-        with self._locked() as fd:
-            os.pwrite(fd, b"".join(pairs), 0)
-
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        fd = open_state_file(self._path)
+    def change(self, lock: Lock, more: Usage, path: Path, inode: int | None) -> Iterator[None]:
+        """Count what the block does to the bucket of *lock*: *more* files and bytes (or less).
+
+        The block does it in one atomic step, after which *path* has the *inode*, or is gone if that is None; whether
+        this happened decides what is counted, not how the block ends. Raises QuotaExceeded, and then nothing is done.
+        """
+        self._settle(lock)
+        self._begin(lock, more, path, inode)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield fd
+            yield
         finally:
-            os.close(fd)
+            try:
+                self._settle(lock)
+            except OSError as error:  # The note stays, and whoever looks next finds it.
+                log.warning("a change of %s is not counted yet: %s", lock.bucket, error)
 
-    @staticmethod
-    def _read(fd: int, size_bytes: int, at: int) -> bytes:
-        """Read from the file of numbers; what somebody cut off it reads as zero."""
-        return os.pread(fd, size_bytes, at).ljust(size_bytes, b"\0")
+    def _begin(self, lock: Lock, more: Usage, path: Path, inode: int | None) -> None:
+        before = Usage(*_NUMBERS.unpack_from(lock.read_record()))
+        after = before + more
+        name = os.fsencode(path.relative_to(self._root))
+        note = _CHANGE.pack(after.files, after.size_bytes, True, before.files, before.size_bytes, inode or 0, len(name))
+        account = self.accounts[self._accounts[lock.bucket]]
+        if not account.quota.is_set:
+            lock.write_record(note + name)
+            return
+        with self._locks.hold_counts(account.buckets[0]):
+            self.require(lock.bucket, more)
+            lock.write_record(note + name)
 
-    def add(self, bucket: str, files: int, size_bytes: int) -> None:
-        """Note that *bucket* holds so many files and bytes more (or less)."""
-        at = self._slots[bucket]
-        with self._locked() as fd:
-            old = _PAIR.unpack(self._read(fd, _PAIR.size, at))
-            os.pwrite(fd, _PAIR.pack(old[0] + files, old[1] + size_bytes), at)
+    def _settle(self, lock: Lock) -> None:
+        """Find out whether a change that was begun under *lock* was made, if any was."""
+        record = lock.read_record()
+        *after, unsettled, files, size_bytes, inode, length = _CHANGE.unpack_from(record)
+        if not unsettled:
+            return
+        name = os.fsdecode(record[_CHANGE.size : _CHANGE.size + length])
+        made = _inode(self._root / name) == inode
+        lock.write_record(_SETTLED.pack(*(after if made else (files, size_bytes)), False))
+
+    def require(self, bucket: str, more: Usage) -> None:
+        """Raise QuotaExceeded if *more* in *bucket* would be too much for the quota of its account."""
+        account = self._accounts[bucket]
+        quota = self.accounts[account].quota
+        if not quota.is_set:
+            return
+        used = self._read(account)
+        for setting, limit, has, wants in (
+            (quota.files_setting, quota.max_files, used.files, more.files),
+            (quota.bytes_setting, quota.max_bytes, used.size_bytes, more.size_bytes),
+        ):
+            # What makes it no larger is let through, so that too much can become less.
+            if limit and wants > 0 and has + wants > limit:
+                raise QuotaExceeded(setting, f"{wants} more would exceed the quota of {limit}, of which {has} are used")
 
     def read(self) -> dict[str, Usage]:
-        """What each bucket holds now."""
-        with self._locked() as fd:
-            data = self._read(fd, _PAIR.size * (len(self._slots) + 1), 0)
-        return {name: Usage(*_PAIR.unpack_from(data, at)) for name, at in self._slots.items()}
+        """What each account holds now."""
+        return {account: self._read(account) for account in self.accounts}
+
+    def _read(self, account: str) -> Usage:
+        total = Usage(0, 0)
+        for bucket in self.accounts[account].buckets:
+            records = self._locks.read_records(bucket)
+            for at in range(0, len(records) - _SETTLED.size + 1, RECORD_BYTES):
+                files, size_bytes, unsettled = _SETTLED.unpack_from(records, at)
+                used = Usage(files, size_bytes)
+                total += self._settled(bucket, at // RECORD_BYTES, used) if unsettled else used
+        return total
+
+    def _settled(self, bucket: str, stripe: int, expected: Usage) -> Usage:
+        """The numbers under a lock where a change was begun: those *expected*, unless who began it has died."""
+        with self._locks.hold_if_free(bucket, stripe) as lock:
+            if lock is None:
+                return expected
+            self._settle(lock)
+            return Usage(*_NUMBERS.unpack_from(lock.read_record()))
 
     def started_at_seconds(self) -> float:
         """When the first process of those that run now started, in seconds since the epoch."""
-        with self._locked() as fd:
-            started_ns, _ = _PAIR.unpack(self._read(fd, _PAIR.size, 0))
+        (started_ns,) = _TIME.unpack(os.pread(self._alive, _TIME.size, 0).ljust(_TIME.size, b"\0"))
         return float(started_ns / 1e9)
 
 
-def count_files(root: Path) -> Usage:
-    """Count the regular files below *root*, and their bytes."""
-    files = size_bytes = 0
+def _inode(path: Path) -> int:
+    """The inode that lies at *path*, 0 for nothing."""
+    try:
+        return os.lstat(path).st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _count(counter: Counter) -> bytes:
+    """The records of a bucket that is counted from scratch."""
+    sums = [Usage(0, 0)] * STRIPES
+    for key, usage in counter():
+        sums[stripe_of(key)] += usage
+    records = (_SETTLED.pack(usage.files, usage.size_bytes, False) for usage in sums)
+    return b"".join(record.ljust(RECORD_BYTES, b"\0") for record in records)
+
+
+def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
+    """Every regular file below *root*, by its name."""
     todo = [root]
     while todo:
         folder = todo.pop()
@@ -109,12 +199,16 @@ def count_files(root: Path) -> Usage:
             if entry.is_dir(follow_symlinks=False):
                 todo.append(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
-                files += 1
-                size_bytes += entry.stat(follow_symlinks=False).st_size
-    return Usage(files, size_bytes)
+                yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
 
 
-def count_folders(root: Path) -> Usage:
-    """Count the folders directly in *root*, and the bytes of all files in them."""
-    folders = sum(entry.is_dir(follow_symlinks=False) for entry in os.scandir(root))
-    return Usage(folders, count_files(root).size_bytes)
+def each_folder(root: Path) -> Iterator[tuple[str, Usage]]:
+    """Every folder directly in *root* with the bytes of all files in it."""
+    for entry in os.scandir(root):
+        if entry.is_dir(follow_symlinks=False):
+            yield entry.name, Usage(1, folder_bytes(Path(entry.path)))
+
+
+def folder_bytes(root: Path) -> int:
+    """The bytes of all regular files below *root*."""
+    return sum(usage.size_bytes for _, usage in each_file(root))

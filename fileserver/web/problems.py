@@ -31,6 +31,7 @@ STATUSES: dict[type[errors.FileserverError], int] = {
     errors.SettingsError: 500,
     errors.NotReady: 503,
     errors.InsufficientStorage: 507,
+    errors.QuotaExceeded: 507,
 }
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -1,6 +1,5 @@
 """What the tests of the storage share: content to store, and the parts to store it with."""
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -19,9 +18,9 @@ from fileserver.storage.filesystem import Modes
 from fileserver.storage.folders import LocalFolders
 from fileserver.storage.interface import Bucket, StagedFile, StoredFile
 from fileserver.storage.local import LocalBucket
-from fileserver.storage.locks import KeyLocks
+from fileserver.storage.locks import KeyLocks, stripe_of
 from fileserver.storage.staging import Staging
-from fileserver.storage.usage import UsageLedger, count_files, count_folders
+from fileserver.storage.usage import Account, Usage, UsageLedger, each_file, each_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -85,10 +84,11 @@ class Bench:
         self.modes = Modes()
         for name in ("staging/.locks", "plain", "folders"):
             (root / name).mkdir(parents=True)
-        counters = {name: partial(count_files, root / name) for name in ("plain", "sharded")}
-        counters["folders"] = partial(count_folders, root / "folders")
-        self.ledger = UsageLedger(root / "staging", counters)
+        counters = {name: partial(each_file, root / name) for name in ("plain", "sharded")}
+        counters["folders"] = partial(each_folder, root / "folders")
+        accounts = {name: Account((name,)) for name in counters}
         self.locks = KeyLocks(root / "staging" / ".locks")
+        self.ledger = UsageLedger(root, self.locks, accounts, counters)
         self.staging = Staging(root / "staging", self.modes, LimitSettings())
 
     def bucket(self, *, sharded: bool = False) -> LocalBucket:
@@ -139,13 +139,12 @@ def python(script: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]
             process.kill()
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds an exclusive flock on *path*."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+def is_locked(locks: KeyLocks, bucket: str, key: str) -> bool:
+    """Whether somebody holds the lock of *key*."""
+    with locks.hold_if_free(bucket, stripe_of(key)) as lock:
+        return lock is None
+
+
+def counted(found: Iterable[tuple[str, Usage]]) -> Usage:
+    """The sum of what was *found*."""
+    return sum((usage for _, usage in found), Usage(0, 0))

@@ -13,9 +13,9 @@ from fileserver.core.errors import NotFound
 from fileserver.core.names import Sha1
 from fileserver.core.settings import parse_settings
 from fileserver.services import Services, build_services
-from fileserver.storage.usage import count_files
+from fileserver.storage.usage import each_file
 from tests.storage.crashes import JOB, NEW, OLD
-from tests.storage.sources import REPOSITORY, read_all, settings_for, transactions
+from tests.storage.sources import REPOSITORY, counted, read_all, settings_for, transactions
 from tests.support.messages import sha1
 
 
@@ -40,7 +40,7 @@ def states(sites: list[Path], look: Callable[[Services, Path], object]) -> list[
             assert transactions(site / "staging") == []
             seen.append(look(services, site))
             usage = services.ledger.read()
-        assert usage["results"] == count_files(site / "results")
+        assert usage["results"] == counted(each_file(site / "results"))
     return seen
 
 

@@ -30,19 +30,21 @@ def publish(bench: Bench, folders: LocalFolders, key: str, content: dict[str, by
         for name, data in content.items():
             (staged / name).write_bytes(data)
         version = folders.seal(staged)
-        folders.publish(key, staged, version, sum(map(len, content.values())))
+        with bench.locks.hold("folders", key) as lock:
+            folders.publish(lock, key, staged, version, sum(map(len, content.values())))
         return version, tree(staged)
 
 
-def test_a_folder_that_is_not_there_is_not_found(folders: LocalFolders, tmp_path: Path) -> None:
-    for ask in (
-        lambda: folders.version("job"),
-        lambda: folders.open("job", "a"),
-        lambda: list(folders.open_all("job")),
-        lambda: folders.take_away("job", tmp_path / "x"),
-    ):
-        with pytest.raises(NotFound):
-            ask()
+def test_a_folder_that_is_not_there_is_not_found(bench: Bench, folders: LocalFolders, tmp_path: Path) -> None:
+    with bench.locks.hold("folders", "job") as lock:
+        for ask in (
+            lambda: folders.version("job"),
+            lambda: folders.open("job", "a"),
+            lambda: list(folders.open_all("job")),
+            lambda: folders.take_away(lock, "job", tmp_path / "x"),
+        ):
+            with pytest.raises(NotFound):
+                ask()
 
 
 def test_the_first_version_takes_nothing_away(bench: Bench, folders: LocalFolders) -> None:
@@ -71,7 +73,8 @@ def test_a_folder_that_is_taken_away_is_whole_where_it_lies(bench: Bench, folder
     publish(bench, folders, "job", {"a": b"1"})
     publish(bench, folders, "other", {"a": b"22"})
     with bench.staging.transaction() as transaction:
-        folders.take_away("job", transaction.path / "deleted")
+        with bench.locks.hold("folders", "job") as lock:
+            folders.take_away(lock, "job", transaction.path / "deleted")
         assert tree(transaction.path) == {"deleted/a": b"1"}
     assert tree(bench.root / "folders") == {"other/a": b"22"}
     assert bench.ledger.read()["folders"] == Usage(1, 2)

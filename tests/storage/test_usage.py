@@ -1,108 +1,241 @@
-"""The ledger: how much is stored, without counting."""
+"""The ledger: how much is stored, without counting, and how much may be."""
 
+import errno
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fileserver.storage.usage import Usage, UsageLedger, count_files, count_folders
-from tests.storage.sources import python
+from fileserver.core.errors import QuotaExceeded
+from fileserver.core.settings import Quota
+from fileserver.storage.locks import KeyLocks, Lock
+from fileserver.storage.usage import Account, Usage, UsageLedger, each_file, each_folder
+from tests.storage.sources import counted, python
 from tests.support.hammer import together
 
-ADDER = """
-import sys
+WORKER = """
+import os, sys
 from pathlib import Path
-from fileserver.storage.usage import UsageLedger
-ledger = UsageLedger(Path(sys.argv[1]), {"one": None, "two": None})
+from tests.storage.test_usage import ledger_of, locks_of, make
+root, count, die_at = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+ledger, locks = ledger_of(root), locks_of(root)
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(2000):
-    ledger.add("one", 1, 10)
+for number in range(count):
+    make(ledger, locks, root / "one" / f"{os.getpid()}-{number}", b"0123456789", die_at)
 print(ledger.started_at_seconds())
 """
 
 
+def locks_of(root: Path) -> KeyLocks:
+    return KeyLocks(root / "staging" / ".locks")
+
+
+def ledger_of(root: Path, quota: Quota | None = None) -> UsageLedger:
+    counters = {name: partial(each_file, root / name) for name in ("one", "two", "three")}
+    accounts = {"one": Account(("one",), quota or Quota()), "both": Account(("two", "three"), quota or Quota())}
+    return UsageLedger(root, locks_of(root), accounts, counters)
+
+
+def make(ledger: UsageLedger, locks: KeyLocks, path: Path, content: bytes, die_at: str = "") -> None:
+    """Create a file under the ledger's eyes, or die before or after that."""
+    with locks.hold(path.parent.name, path.name) as lock:
+        (path.parent.parent / path.name).write_bytes(content)
+        inode = (path.parent.parent / path.name).stat().st_ino
+        with ledger.change(lock, Usage(1, len(content)), path, inode):
+            if die_at == "before":
+                os._exit(9)
+            (path.parent.parent / path.name).rename(path)
+            if die_at == "after":
+                os._exit(9)
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "one").mkdir()
+def root(tmp_path: Path) -> Path:
+    for name in ("staging/.locks", "one", "two", "three"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "one" / "a").write_bytes(b"12345")
     return tmp_path
 
 
-def ledger_of(folder: Path) -> UsageLedger:
-    return UsageLedger(folder, {name: partial(count_files, folder / name) for name in ("one", "two")})
+@pytest.fixture
+def open_ledger(root: Path) -> Iterator[Callable[..., UsageLedger]]:
+    with ExitStack() as opened:
+        yield lambda *quota: opened.enter_context(closing(ledger_of(root, *quota)))
 
 
 @pytest.fixture
-def ledger(folder: Path) -> Iterator[UsageLedger]:
-    with closing(ledger_of(folder)) as made:
-        yield made
+def ledger(open_ledger: Callable[..., UsageLedger]) -> UsageLedger:
+    return open_ledger()
+
+
+@pytest.fixture
+def lock(root: Path) -> Iterator[Lock]:
+    with locks_of(root).hold("one", "b") as held:
+        yield held
 
 
 def test_the_first_process_counts_what_is_there(ledger: UsageLedger) -> None:
-    assert ledger.read() == {"one": Usage(1, 5), "two": Usage(0, 0)}
+    assert ledger.read() == {"one": Usage(1, 5), "both": Usage(0, 0)}
 
 
-def test_what_is_added_shows_at_once(ledger: UsageLedger) -> None:
-    ledger.add("two", 2, 20)
-    ledger.add("two", -1, -5)
-    assert ledger.read() == {"one": Usage(1, 5), "two": Usage(1, 15)}
+def test_what_is_changed_shows_at_once_in_the_account_of_its_bucket(root: Path, ledger: UsageLedger) -> None:
+    make(ledger, locks_of(root), root / "two" / "a", b"22")
+    make(ledger, locks_of(root), root / "three" / "a", b"333")
+    assert ledger.read() == {"one": Usage(1, 5), "both": Usage(2, 5)}
 
 
-def test_who_comes_later_sees_the_same_numbers_without_counting(folder: Path, ledger: UsageLedger) -> None:
-    ledger.add("one", 1, 1)
-    with closing(ledger_of(folder)) as second:
-        assert second.read() == ledger.read() == {"one": Usage(2, 6), "two": Usage(0, 0)}
+def test_what_is_removed_is_taken_off(root: Path, ledger: UsageLedger) -> None:
+    path = root / "one" / "a"
+    with locks_of(root).hold("one", "a") as lock, ledger.change(lock, Usage(-1, -5), path, None):
+        path.unlink()
+    assert ledger.read()["one"] == Usage(0, 0)
+
+
+def test_a_change_that_fails_is_not_counted(root: Path, ledger: UsageLedger, lock: Lock) -> None:
+    with pytest.raises(OSError, match="no"), ledger.change(lock, Usage(1, 1), root / "one" / "b", 1):
+        raise OSError("no")
+    assert ledger.read()["one"] == Usage(1, 5)
+
+
+def test_a_change_that_was_made_is_counted_though_what_follows_fails(root: Path, ledger: UsageLedger) -> None:
+    path = root / "one" / "a"
+    with locks_of(root).hold("one", "a") as lock:
+        with suppress(KeyError), ledger.change(lock, Usage(-1, -5), path, None):
+            path.unlink()
+            raise KeyError
+    assert ledger.read()["one"] == Usage(0, 0)
+
+
+def test_a_change_whose_count_cannot_be_written_is_still_a_success(
+    root: Path, ledger: UsageLedger, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    path = root / "one" / "b"
+    (root / "b").write_bytes(b"22")
+    with monkeypatch.context() as patched, ledger.change(lock, Usage(1, 2), path, (root / "b").stat().st_ino):
+        (root / "b").rename(path)
+        patched.setattr(Lock, "write_record", fail)
+    assert ledger.read()["one"] == Usage(2, 7)
+
+
+@pytest.mark.parametrize(("die_at", "expected"), [("before", Usage(1, 5)), ("after", Usage(2, 15))])
+def test_the_change_of_a_process_that_died_is_found_out(
+    root: Path, ledger: UsageLedger, die_at: str, expected: Usage
+) -> None:
+    with python(WORKER, root, 1, die_at) as process:
+        process.communicate("go\n", timeout=20)
+    assert process.returncode == 9
+    assert ledger.read()["one"] == expected
+    make(ledger, locks_of(root), root / "one" / "b", b"1")
+    assert ledger.read()["one"] == expected + Usage(1, 1)
+
+
+def test_who_comes_later_sees_the_same_numbers_without_counting(root: Path, ledger: UsageLedger) -> None:
+    (root / "one" / "unknown").write_bytes(b"not counted")
+    with closing(ledger_of(root)) as second:
+        assert second.read() == ledger.read() == {"one": Usage(1, 5), "both": Usage(0, 0)}
         assert second.started_at_seconds() == ledger.started_at_seconds()
 
 
-def test_wrong_numbers_are_mended_by_the_next_start(folder: Path) -> None:
-    with closing(ledger_of(folder)) as first:
-        first.add("one", 1000, 1000)
+def test_wrong_numbers_are_mended_by_the_next_start(root: Path) -> None:
+    with closing(ledger_of(root)) as first:
+        (root / "one" / "b").write_bytes(b"1")
         started = first.started_at_seconds()
-    with closing(ledger_of(folder)) as second:
-        assert second.read()["one"] == Usage(1, 5)
+    with closing(ledger_of(root)) as second:
+        assert second.read()["one"] == Usage(2, 6)
         assert second.started_at_seconds() > started
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\xff" * 1000])
-def test_a_damaged_ledger_is_mended_by_the_next_start(folder: Path, content: bytes) -> None:
-    (folder / ".usage").write_bytes(content)
-    with closing(ledger_of(folder)) as ledger:
-        assert ledger.read() == {"one": Usage(1, 5), "two": Usage(0, 0)}
+def test_a_damaged_ledger_is_mended_by_the_next_start(root: Path, content: bytes) -> None:
+    (root / "staging" / ".locks" / "one").write_bytes(content)
+    with closing(ledger_of(root)) as ledger:
+        assert ledger.read()["one"] == Usage(1, 5)
 
 
 @pytest.mark.parametrize("size", [0, 7, 20])
-def test_a_ledger_that_somebody_cuts_off_meanwhile_goes_on(folder: Path, ledger: UsageLedger, size: int) -> None:
-    os.truncate(folder / ".usage", size)
-    assert set(ledger.read()) == {"one", "two"}
-    ledger.add("two", 1, 10)
-    assert ledger.read()["two"] == Usage(1, 10)
+def test_a_ledger_that_somebody_cuts_off_meanwhile_goes_on(root: Path, ledger: UsageLedger, size: int) -> None:
+    os.truncate(root / "staging" / ".locks" / "two", size)
+    os.truncate(root / "staging" / ".alive", 0)
+    make(ledger, locks_of(root), root / "two" / "a", b"22")
+    assert ledger.read()["both"] == Usage(1, 2)
     assert ledger.started_at_seconds() >= 0
 
 
-def test_nothing_is_lost_between_threads_and_processes(folder: Path, ledger: UsageLedger) -> None:
+def test_nothing_is_lost_between_threads_and_processes(root: Path, ledger: UsageLedger) -> None:
     ready = threading.Barrier(4, timeout=20)
 
-    def in_thread() -> None:
+    def in_thread(number: int) -> None:
         ready.wait()
-        for _ in range(2000):
-            ledger.add("one", 1, 10)
+        for at in range(300):
+            make(ledger, locks_of(root), root / "one" / f"thread{number}-{at}", b"0123456789")
 
     def in_process() -> None:
-        with python(ADDER, folder) as process:
+        with python(WORKER, root, 300, "") as process:
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
             ready.wait()
             output, _ = process.communicate("go\n", timeout=20)
         assert float(output) == ledger.started_at_seconds()
 
-    together(in_thread, in_thread, in_process, in_process)
-    assert ledger.read()["one"] == Usage(8001, 80005)
+    together(partial(in_thread, 1), partial(in_thread, 2), in_process, in_process)
+    assert ledger.read()["one"] == Usage(1201, 12005)
+
+
+def test_a_quota_is_never_exceeded_by_many_at_once(root: Path, open_ledger: Callable[..., UsageLedger]) -> None:
+    ledger = open_ledger(Quota(20, 0, "max_ones", "max_ones_bytes"))
+
+    def fill(number: int) -> int:
+        made = 0
+        for at in range(20):
+            try:
+                make(ledger, locks_of(root), root / "one" / f"{number}-{at}", b"1")
+                made += 1
+            except QuotaExceeded:
+                continue
+        return made
+
+    assert sum(together(*(partial(fill, number) for number in range(4)))) == 19
+    assert ledger.read()["one"].files == 20
+
+
+@pytest.mark.parametrize(
+    ("quota", "setting"),
+    [
+        (Quota(1, 0, "max_ones", "max_ones_bytes"), "max_ones"),
+        (Quota(0, 6, "max_ones", "max_ones_bytes"), "max_ones_bytes"),
+    ],
+)
+def test_a_quota_names_its_setting_and_changes_nothing(
+    root: Path, open_ledger: Callable[..., UsageLedger], quota: Quota, setting: str
+) -> None:
+    ledger = open_ledger(quota)
+    with pytest.raises(QuotaExceeded, match=setting) as caught:
+        make(ledger, locks_of(root), root / "one" / "b", b"22")
+    assert caught.value.setting == setting
+    assert not (root / "one" / "b").exists()
+    assert ledger.read()["one"] == Usage(1, 5)
+
+
+def test_more_than_the_quota_may_become_less(root: Path, open_ledger: Callable[..., UsageLedger]) -> None:
+    ledger = open_ledger(Quota(1, 1, "max_ones", "max_ones_bytes"))
+    with locks_of(root).hold("one", "a") as lock, ledger.change(lock, Usage(0, -1), root / "one" / "a", 0):
+        pass
+    ledger.require("one", Usage(-1, -1))
+
+
+def test_a_quota_counts_all_buckets_of_an_account(root: Path, open_ledger: Callable[..., UsageLedger]) -> None:
+    ledger = open_ledger(Quota(1, 0, "max_both", "max_both_bytes"))
+    make(ledger, locks_of(root), root / "two" / "a", b"1")
+    with pytest.raises(QuotaExceeded):
+        make(ledger, locks_of(root), root / "three" / "b", b"1")
 
 
 def test_only_regular_files_are_counted(tmp_path: Path) -> None:
@@ -112,6 +245,6 @@ def test_only_regular_files_are_counted(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("b")
     (tmp_path / "loop").symlink_to(".")
     os.mkfifo(tmp_path / "pipe")
-    assert count_files(tmp_path) == Usage(2, 4)
-    assert count_folders(tmp_path) == Usage(1, 4)
-    assert count_files(tmp_path / "missing") == Usage(0, 0)
+    assert counted(each_file(tmp_path)) == Usage(2, 4)
+    assert counted(each_folder(tmp_path)) == Usage(1, 3)
+    assert counted(each_file(tmp_path / "missing")) == Usage(0, 0)

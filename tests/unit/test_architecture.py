@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "storage": {"core"},
     "grading": {"core", "storage"},
     "services": {"core", "storage", "grading"},
-    "web": {"_version", "core", "storage", "grading", "services"},
+    "maintenance": {"core", "storage", "grading", "services"},
+    "web": {"_version", "core", "storage", "grading", "services", "maintenance"},
     "configuration": {"core"},
-    "app": {"_version", "core", "storage", "grading", "services", "web", "configuration"},
-    "cli": {"_version", "core", "storage", "grading", "services", "web", "configuration", "app"},
+    "app": {"_version", "core", "storage", "grading", "services", "maintenance", "web", "configuration"},
+    "cli": {"_version", "core", "storage", "grading", "services", "maintenance", "web", "configuration", "app"},
     "__init__": {"_version", "app"},
 }
-WITHOUT_HTTP = {"core", "storage", "grading", "services", "configuration"}
+WITHOUT_HTTP = {"core", "storage", "grading", "services", "maintenance", "configuration"}
 HTTP = {"click", "flask", "gunicorn", "jinja2", "werkzeug"}
 INPUT_AND_OUTPUT = {
     "asyncio",

@@ -1,0 +1,1 @@
+"""What keeps a working directory sound for years: checks, retention, backups, statistics."""
