@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from fileserver._version import __version__
+from fileserver.cli.check import check
 from fileserver.cli.demo import demo
 from fileserver.cli.options import directory_option
 from fileserver.cli.runserver import runserver
@@ -43,5 +44,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, shell, demo):
+for command in (runserver, shell, demo, check):
     cli.add_command(command)

@@ -5,8 +5,8 @@ it, the new version is the truth, with or without its archive, because an archiv
 folder's version (same modification time) and layout, and is rebuilt otherwise. So recovery has nothing to finish.
 """
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +52,18 @@ class Submissions:
         self._names = names
         self._layout = layout
 
-    def store(self, submission_id: SubmissionId, files: Iterable[IncomingFile], expected_bytes: int = 0) -> None:
+    def store(
+        self,
+        submission_id: SubmissionId,
+        files: Iterable[IncomingFile],
+        expected_bytes: int = 0,
+        over: int | None = None,
+    ) -> None:
         """Replace the submission by *files*; on return folder and archive are durable.
 
         Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage,
-        QuotaExceeded, and what the source raises; then nothing has changed. An OSError while
-        publishing may leave the new version.
+        QuotaExceeded, what the source raises, and NotFound if the submission is no longer of the version *over*, if
+        that is given; then nothing has changed. An OSError while publishing may leave the new version.
         """
         self._folders.require_room(submission_id, expected_bytes)
         with self._staging.transaction(expected_bytes) as transaction:
@@ -66,6 +72,7 @@ class Submissions:
             version = self._folders.seal(folder)
             archive = self._build(transaction, submission_id, folder, version, size_bytes)
             with self._locks.hold(self._folders.name, submission_id) as lock:
+                self._require_version(submission_id, over)
                 # Gone before the folder changes, so that not even a web server that serves archives from
                 # disk pairs the old archive with the new folder, whenever this process dies.
                 self._archives.discard(submission_id.archive_name)
@@ -124,11 +131,20 @@ class Submissions:
         Raises NotFound, also if the folder is no longer of the *version* given.
         """
         with self._locks.hold(self._folders.name, submission_id) as lock:
-            if version not in (None, self._folders.version(submission_id)):
-                raise NotFound(f"{quoted(submission_id)} was replaced meanwhile")
+            self._require_version(submission_id, version)
             with suppress(NotFound):
                 self._archives.delete(submission_id.archive_name)
             self._folders.take_away(lock, submission_id, target)
+
+    def _require_version(self, submission_id: SubmissionId, version: int | None) -> None:
+        if version is not None and version != self._folders.version(submission_id):
+            raise NotFound(f"{quoted(submission_id)} was replaced meanwhile")
+
+    @contextmanager
+    def unchanging(self, submission_id: SubmissionId) -> Iterator[None]:
+        """Let nobody publish or remove the submission or its archive for the duration of the block."""
+        with self._locks.hold(self._folders.name, submission_id):
+            yield
 
     def put_back(self, submission_id: SubmissionId, source: Path) -> bool:
         """Move the folder *source*, which was taken away, to its place again; tells whether that was free.
@@ -160,7 +176,11 @@ class Submissions:
             archive = self._archives.open(name)
         except NotFound:
             return None
-        if archive.mtime_ns == version and archive.read_tail(COMMENT_BYTES) == layout_comment(self._layout):
+        if self.belongs(archive, version):
             return archive
         archive.close()
         return None
+
+    def belongs(self, archive: StoredFile, version: int) -> bool:
+        """Whether *archive* is that of a folder of this *version*, in the layout of the settings."""
+        return archive.mtime_ns == version and archive.read_tail(COMMENT_BYTES) == layout_comment(self._layout)

@@ -134,6 +134,11 @@ class TaskFiles:
                 missing.append(sha1)
         return missing
 
+    def is_stored_twice(self, sha1: Sha1) -> bool:
+        """Whether both buckets hold the file; an upload leaves it in one of them."""
+        with self._locks.hold("task_files", sha1):
+            return all(bucket.usage(sha1).files for bucket in self._buckets)
+
     def delete(self, sha1: Sha1) -> None:
         """Remove a task file from wherever it is, durably. Raises NotFound."""
         found = False

@@ -107,10 +107,11 @@ def open_state_file(path: Path) -> int:
         return os.open(path, flags, 0o600)
 
 
-def open_below(root: Path, relative: str) -> int:
+def open_below(root: Path, relative: str, *, unnoticed: bool = False) -> int:
     """Open the regular file *relative* below *root* for reading, through no symbolic link.
 
-    Raises FileNotFoundError for everything that is not a regular file reached that way.
+    *unnoticed*: reading does not count as an access, where the system allows that. Raises FileNotFoundError for
+    everything that is not a regular file reached that way.
     """
     *folders, name = relative.split("/")
     at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -119,8 +120,7 @@ def open_below(root: Path, relative: str) -> int:
             below = os.open(folder, _FOLDER_FLAGS, dir_fd=at)
             os.close(at)
             at = below
-        # Without O_NONBLOCK the open of a FIFO would wait for its writer.
-        fd = os.open(name, _READ_FLAGS | os.O_NONBLOCK, dir_fd=at)
+        fd = _open_file(name, at, unnoticed)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG):
             raise FileNotFoundError(errno.ENOENT, "not a regular file") from error
@@ -131,6 +131,15 @@ def open_below(root: Path, relative: str) -> int:
         os.close(fd)
         raise FileNotFoundError(errno.ENOENT, "not a regular file")
     return fd
+
+
+def _open_file(name: str, folder: int, unnoticed: bool) -> int:
+    # Without O_NONBLOCK the open of a FIFO would wait for its writer.
+    flags = _READ_FLAGS | os.O_NONBLOCK
+    if unnoticed:
+        with suppress(PermissionError):  # It is allowed to the owner of the file only.
+            return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
+    return os.open(name, flags, dir_fd=folder)
 
 
 def exchange(one: Path, other: Path) -> None:

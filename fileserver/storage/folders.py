@@ -106,10 +106,10 @@ class LocalFolders:
             raise self._not_found(key)
         return info.st_mtime_ns
 
-    def open(self, key: str, path: str) -> StoredFile:
-        """Open the file *path* in the folder of *key*. Raises NotFound."""
+    def open(self, key: str, path: str, *, unnoticed: bool = False) -> StoredFile:
+        """Open the file *path* in the folder of *key*, for *unnoticed* see `open_below`. Raises NotFound."""
         try:
-            return stored_file(open_below(self.root, f"{key}/{path}"))
+            return stored_file(open_below(self.root, f"{key}/{path}", unnoticed=unnoticed))
         except FileNotFoundError:
             raise NotFound(f"{quoted(path)} is not in {self.name}/{quoted(key)}") from None
 

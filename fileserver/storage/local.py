@@ -71,9 +71,9 @@ class LocalBucket(Bucket):
         except (FileNotFoundError, NotADirectoryError):
             return Usage(0, 0)
 
-    def open(self, key: str) -> StoredFile:
+    def open(self, key: str, *, unnoticed: bool = False) -> StoredFile:
         try:
-            return stored_file(open_below(self.root, self._place(key)))
+            return stored_file(open_below(self.root, self._place(key), unnoticed=unnoticed))
         except FileNotFoundError:
             raise NotFound(f"{quoted(key)} is not in {self.name}") from None
 

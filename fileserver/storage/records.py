@@ -24,14 +24,21 @@ _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.ENOSYS)
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of the bytes of a file."""
+    """What is known of the bytes of a file, as it was when it had this size and time."""
 
     sha256: bytes
     sha1_start: bytes
+    size_bytes: int
+    mtime_ns: int
 
     def has_sha1(self, sha1: str) -> bool:
         """Whether the bytes were seen to have this SHA-1, in hexadecimal."""
         return self.sha1_start == bytes.fromhex(sha1)[:_SHA1_BYTES]
+
+    @property
+    def knows_sha1(self) -> bool:
+        """Whether the SHA-1 of the bytes was computed."""
+        return any(self.sha1_start)
 
 
 def write_record(fd: int, digests: Mapping[str, bytes]) -> None:
@@ -48,11 +55,14 @@ def write_record(fd: int, digests: Mapping[str, bytes]) -> None:
 
 def read_record(fd: int, info: os.stat_result) -> Record | None:
     """The record of the file *fd* whose status is *info*; None where there is none, or it is void."""
+    record = read_last_record(fd)
+    return record if record and (record.size_bytes, record.mtime_ns) == (info.st_size, info.st_mtime_ns) else None
+
+
+def read_last_record(fd: int) -> Record | None:
+    """The record that was made last for the file *fd*, be it void or not; None where there is none."""
     try:
         value = os.getxattr(fd, _NAME)
     except OSError:
         return None
-    if len(value) != _FORMAT.size:
-        return None
-    sha256, sha1_start, size_bytes, mtime_ns = _FORMAT.unpack(value)
-    return Record(sha256, sha1_start) if (size_bytes, mtime_ns) == (info.st_size, info.st_mtime_ns) else None
+    return Record(*_FORMAT.unpack(value)) if len(value) == _FORMAT.size else None
