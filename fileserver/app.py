@@ -8,6 +8,7 @@ from flask import Flask, request
 from fileserver.configuration import load_settings
 from fileserver.core.errors import InvalidName
 from fileserver.core.settings import Settings
+from fileserver.maintenance.scrub import ScrubThread
 from fileserver.services import build_services
 from fileserver.web import attachments, home, results, submissions, task_files, worker_files
 from fileserver.web.auth import register_authentication
@@ -31,8 +32,12 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
-    attach_services(app, build_services(source))
+    services = build_services(source)
+    attach_services(app, services)
     register_errors(app)
+    if source.maintenance.scrub_every_hours:
+        # With the first request, not now: a thread does not survive the fork of a preloaded application.
+        app.before_request(ScrubThread(services).start)
     # In this order: the body is opened first, so that a refusal can read it to its end; then nobody without
     # credentials learns more than that.
     register_bodies(app)

@@ -135,6 +135,23 @@ class AuthSettings:
 
 
 @dataclass(frozen=True)
+class MaintenanceSettings:
+    """What the server does by itself to stay sound."""
+
+    scrub_every_hours: int = 0
+    scrub_slices: int = 30
+    scrub_max_bytes_per_second: int = 20 * MIB
+
+    def problem(self) -> str | None:
+        if self.scrub_every_hours < 0:
+            return "scrub_every_hours must be at least 1, or 0 for never"
+        for name in ("scrub_slices", "scrub_max_bytes_per_second"):
+            if getattr(self, name) < 1:
+                return f"{name} must be at least 1"
+        return None
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings; made by `parse_settings`, never changed afterwards."""
 
@@ -143,6 +160,7 @@ class Settings:
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     grading: GradingSettings = field(default_factory=GradingSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
 
 
 SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in dataclasses.fields(Settings)}

@@ -9,7 +9,7 @@ from functools import partial
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName
-from fileserver.maintenance.files import FileCheck, Look
+from fileserver.maintenance.files import FileCheck, Look, version_of, why_rotten
 from fileserver.maintenance.findings import Finding, Kind, Version
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
@@ -57,20 +57,29 @@ class ArchiveCheck:
     def look(self, name: ArchiveName, folder_version: int) -> ArchiveLook | None:
         """Look at an archive whose submission has the *folder_version*; None if there is none, or it is replaced."""
         try:
-            with self.open(name) as archive:
-                belongs = self._services.submissions.belongs(archive, folder_version)
+            try:
+                return self._look(name, folder_version)
+            except (OSError, *NOT_A_ZIP) as error:
+                detail = why_rotten(error) if isinstance(error, OSError) else f"it is no sound ZIP: {error}"
+                version = version_of(partial(self.open, name))
+                return ArchiveLook(version, finding=archive_finding(name, Kind.DAMAGED, detail, version))
         except NotFound:
             return None
+
+    def _look(self, name: ArchiveName, folder_version: int) -> ArchiveLook | None:
+        with self.open(name) as archive:
+            belongs = self._services.submissions.belongs(archive, folder_version)
         if not belongs:
-            finding = self.unfit(name)
-            return ArchiveLook(finding.version, finding=finding) if finding else None
+            unfit = self.unfit(name)
+            return ArchiveLook(unfit.version, finding=unfit) if unfit else None
         file = self._files.look(partial(self.open, name))
         if file is None:
             return None
         if file.kind:
             kind = Kind.DAMAGED if file.kind is Kind.DAMAGED else Kind.STALE
             return ArchiveLook(file.version, finding=archive_finding(name, kind, file.detail, file.version))
-        return self._look_inside(name, file) if self._files.reader else ArchiveLook(file.version, file)
+        members = self._read_inside(name, file, self._files.reader) if self._files.reader else {}
+        return ArchiveLook(file.version, file, members=members)
 
     def unfit(self, name: ArchiveName) -> Finding | None:
         """What is wrong with an archive that does not belong to its submission, or has none; None if it does."""
@@ -85,19 +94,14 @@ class ArchiveCheck:
                 return archive_finding(name, Kind.STALE, detail, version)
         return None
 
-    def _look_inside(self, name: ArchiveName, file: Look) -> ArchiveLook | None:
-        try:
-            with self.open(name) as archive, zipfile.ZipFile(archive.file) as contents:
-                if (archive.inode, archive.mtime_ns) != file.version:
-                    return None
-                if not file.is_recorded and self._files.reader:
-                    _read_members(contents, self._files.reader)
-                return ArchiveLook(file.version, file, members=dict(self._members(name, contents)))
-        except NotFound:
-            return None
-        except NOT_A_ZIP as error:
-            finding = archive_finding(name, Kind.DAMAGED, f"it is no sound ZIP: {error}", file.version)
-            return ArchiveLook(file.version, finding=finding)
+    def _read_inside(self, name: ArchiveName, file: Look, reader: Reader) -> dict[str, zipfile.ZipInfo]:
+        """The members of the archive, whose bytes are verified. Raises NotFound, and one of NOT_A_ZIP."""
+        with self.open(name) as archive, zipfile.ZipFile(archive.file) as contents:
+            if (archive.inode, archive.mtime_ns) != file.version:
+                raise NotFound("the archive was replaced meanwhile")
+            if not file.is_recorded:
+                _read_members(contents, reader)
+            return dict(self._members(name, contents))
 
     def _members(self, name: ArchiveName, contents: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
         nested = self._services.settings.grading.archive_layout == "nested"

@@ -64,7 +64,7 @@ class FileCheck:
             try:
                 with open_file() as stored:
                     look = self._look(stored, sha1)
-                if look.kind is None or _version(open_file) == look.version:
+                if look.kind is None or version_of(open_file) == look.version:
                     return look
             except NotFound:
                 return None
@@ -77,9 +77,7 @@ class FileCheck:
                 read = self.reader.read(stored.file.fileno(), ("sha1",) if sha1 else ())
             kind, detail = judge(stored, record, read, sha1)
         except OSError as error:
-            if error.errno not in _ROTTEN:
-                raise
-            kind, detail = Kind.DAMAGED, f"it cannot be read: {os.strerror(error.errno)}"
+            kind, detail = Kind.DAMAGED, why_rotten(error)
         return Look((stored.inode, stored.mtime_ns), stored.size_bytes, record, read, kind, detail)
 
     def settle(self, open_file: _OpenFile, look: Look, sha1: str | None = None) -> None:
@@ -91,6 +89,13 @@ class FileCheck:
             self.counts.recorded += 1
         elif not (look.read and sha1):
             self.counts.unverified += 1
+
+
+def why_rotten(error: OSError) -> str:
+    """What an error of reading tells of the bytes on the disk; one that does not tell of them is raised again."""
+    if error.errno not in _ROTTEN:
+        raise error
+    return f"it cannot be read: {os.strerror(error.errno)}"
 
 
 def judge(
@@ -137,6 +142,7 @@ def record_digests(open_file: _OpenFile, look: Look, counts: Counts) -> bool:
     return True
 
 
-def _version(open_file: _OpenFile) -> Version:
+def version_of(open_file: _OpenFile) -> Version:
+    """The version of the file that *open_file* opens. Raises NotFound."""
     with open_file() as stored:
         return stored.inode, stored.mtime_ns

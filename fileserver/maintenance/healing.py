@@ -16,8 +16,8 @@ from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import SubmissionId
 from fileserver.maintenance import archives, submissions
 from fileserver.maintenance.archives import NOT_A_ZIP
-from fileserver.maintenance.files import FileCheck, Look, record_digests
-from fileserver.maintenance.findings import Finding, Findings, Kind, accepted, gone
+from fileserver.maintenance.files import LOOKS, FileCheck, Look, record_digests
+from fileserver.maintenance.findings import Finding, Findings, Kind, accepted
 from fileserver.maintenance.submissions import SubmissionCheck, SubmissionLook
 from fileserver.services import Services
 from fileserver.storage.filesystem import fsync_directory
@@ -33,17 +33,22 @@ class Healing:
         self._check = SubmissionCheck(services, files)
 
     def mend(self, submission_id: SubmissionId) -> Findings:
-        """Mend a submission and its archive; returns what was wrong, with what was done."""
-        look = self._check.look(submission_id)
-        if look is None:
-            return []
+        """Mend a submission and its archive; returns what was wrong, with what was done. Nothing if nothing is wrong."""
+        for _ in range(LOOKS):
+            # It may just be replaced: then the next look finds the new version.
+            with suppress(NotFound):
+                look = self._check.look(submission_id)
+                return self._mend(look) if look else []
+        return []
+
+    def _mend(self, look: SubmissionLook) -> Findings:
         if not look.lost:
-            return [self._mend(look, finding) for finding in look.findings()]
+            return [self._mend_sound(look, finding) for finding in look.findings()]
         healed = self._heal(look)
         action = healed or self._quarantine(look)
         return [replace(finding, action=action, mended=bool(healed)) for finding in look.findings()]
 
-    def _mend(self, look: SubmissionLook, finding: Finding) -> Finding:
+    def _mend_sound(self, look: SubmissionLook, finding: Finding) -> Finding:
         if finding.bucket == archives.BUCKET:
             return self._rebuild(look.submission_id, finding)
         if finding.kind is Kind.CHANGED:
@@ -53,10 +58,7 @@ class Healing:
 
     def _rebuild(self, submission_id: SubmissionId, finding: Finding) -> Finding:
         self._services.buckets[archives.BUCKET].discard(submission_id.archive_name)
-        try:
-            self._services.submissions.open_archive(submission_id.archive_name).close()
-        except NotFound:
-            return gone(finding)
+        self._services.submissions.open_archive(submission_id.archive_name).close()
         return replace(finding, action="rebuilt", mended=True)
 
     def _heal(self, look: SubmissionLook) -> str:

@@ -1,11 +1,13 @@
 """The home page, and what load balancers and service managers ask."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
 from fileserver._version import __version__
 from fileserver.core.errors import FileserverError, NotReady
+from fileserver.maintenance.scrub import read_result
 from fileserver.web.context import services
 
 blueprint = Blueprint("home", __name__)
@@ -24,7 +26,8 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 def show_home() -> Response:
     """Version, counters, space and uptime: a page, or JSON for those who prefer it."""
     usage = services().ledger.read()
-    started_at = datetime.fromtimestamp(services().ledger.started_at_seconds(), UTC).replace(microsecond=0)
+    started_at_seconds = services().ledger.started_at_seconds()
+    started_at = datetime.fromtimestamp(int(started_at_seconds), UTC)
     uptime = datetime.now(UTC) - started_at
     bytes_used = sum(used.size_bytes for used in usage.values())
     bytes_free = services().staging.space.free_bytes()
@@ -32,7 +35,7 @@ def show_home() -> Response:
     if best == "application/json":
         answer = jsonify(
             version=__version__,
-            started_at=started_at.isoformat().replace("+00:00", "Z"),
+            started_at=_utc(started_at_seconds),
             uptime_seconds=int(uptime.total_seconds()),
             bytes_used=bytes_used,
             bytes_free=bytes_free,
@@ -65,14 +68,36 @@ def tell_health() -> Response:
 
 @blueprint.get("/readyz")
 def tell_readiness() -> Response:
-    """A durable write works now. Raises NotReady, which says why not."""
+    """A durable write works now; with it, what the last scrub has found. Raises NotReady, which says why not."""
     try:
         services().staging.probe()
     except OSError as error:
         raise NotReady(f"a file cannot be written to staging: {error.strerror}") from error
     except FileserverError as error:
         raise NotReady(str(error)) from error
-    return jsonify(status="ready")
+    if not services().settings.maintenance.scrub_every_hours:
+        return jsonify(status="ready")
+    return jsonify(status="ready", scrub=_scrub_members())
+
+
+def _scrub_members() -> dict[str, Any] | None:
+    """What the last scrub has found; None before the first."""
+    result = read_result(services().staging.root)
+    if result is None:
+        return None
+    return {
+        "finished_at": _utc(result.finished_at),
+        "slice": f"{result.slice}/{result.slices}",
+        "files": result.files,
+        "bytes_read": result.bytes_read,
+        "damaged": result.damaged,
+        "seconds": result.seconds,
+    }
+
+
+def _utc(seconds: float) -> str:
+    """A time in seconds since the epoch, as text to the second."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def _human(size_bytes: int) -> str:
