@@ -199,7 +199,11 @@ def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
             if entry.is_dir(follow_symlinks=False):
                 todo.append(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
-                yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
+                try:
+                    size_bytes = entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:  # Somebody removes or replaces the folder meanwhile.
+                    continue
+                yield entry.name, Usage(1, size_bytes)
 
 
 def each_folder(root: Path) -> Iterator[tuple[str, Usage]]:

@@ -248,3 +248,14 @@ def test_only_regular_files_are_counted(tmp_path: Path) -> None:
     assert counted(each_file(tmp_path)) == Usage(2, 4)
     assert counted(each_folder(tmp_path)) == Usage(1, 3)
     assert counted(each_file(tmp_path / "missing")) == Usage(0, 0)
+
+
+def test_files_that_are_removed_while_they_are_counted_do_not_count(tmp_path: Path) -> None:
+    """As when a submission is replaced while another one under its id arrives."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"1")
+    found = each_file(tmp_path)
+    first, _ = next(found)
+    for name in {*"abc"} - {first}:
+        (tmp_path / name).unlink()
+    assert list(found) == []
