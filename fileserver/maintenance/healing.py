@@ -33,7 +33,7 @@ class Healing:
         self._check = SubmissionCheck(services, files)
 
     def mend(self, submission_id: SubmissionId) -> Findings:
-        """Mend a submission and its archive; returns what was wrong, with what was done. Nothing if nothing is wrong."""
+        """Mend a submission and its archive; returns what was wrong, with what was done: nothing if all is well."""
         for _ in range(LOOKS):
             # It may just be replaced: then the next look finds the new version.
             with suppress(NotFound):
@@ -69,8 +69,7 @@ class Healing:
         reason = "damaged; this is what it was before it was healed from its archive"
         quarantine = self._services.quarantine
         kept = quarantine.take(submissions.BUCKET, look.submission_id, reason, partial(self._copy, look))
-        if kept is None:
-            raise NotFound("it was replaced meanwhile")
+        assert kept is not None
         try:
             self._store(look, whole)
         except BaseException as error:
@@ -82,11 +81,14 @@ class Healing:
 
     def _copy(self, look: SubmissionLook, target: Path) -> bool:
         """Make hard links at *target* to all that the submission has; its damaged bytes need not be readable."""
-        folder = self._services.folders
-        shutil.copytree(folder.root / look.submission_id, target, symlinks=True, copy_function=os.link)
-        if folder.version(look.submission_id) != look.version:
-            shutil.rmtree(target)
-            return False
+        folders = self._services.folders
+        try:
+            shutil.copytree(folders.root / look.submission_id, target, symlinks=True, copy_function=os.link)
+            if folders.version(look.submission_id) != look.version:
+                raise NotFound("it was replaced meanwhile")
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
         for path, _, _ in os.walk(target):
             fsync_directory(Path(path))
         return True
