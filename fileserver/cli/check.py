@@ -26,7 +26,7 @@ _EPILOG = (
 
 
 def _subset(context: click.Context, parameter: click.Parameter, value: str | None) -> Subset:
-    found = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})", value or "1/1")
+    found = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})", "1/1" if value is None else value)
     if not found or int(found[1]) > int(found[2]):
         raise click.BadParameter("it must be like 1/30, one of so many slices")
     return Subset(int(found[1]), int(found[2]))
