@@ -23,18 +23,13 @@ NOT_A_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runt
 
 @dataclass(frozen=True)
 class ArchiveLook:
-    """What a look at an archive has shown. *file* is None unless it belongs to its submission."""
+    """What a look at an archive has shown; *file* is None if it does not belong to its submission, or is not whole."""
 
     version: Version
     file: Look | None = None
     finding: Finding | None = None
     members: Mapping[str, zipfile.ZipInfo] = field(default_factory=dict)
     """Its files by their path in the submission, if it was read."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its bytes are what the server once made of the submission, as far as was looked."""
-        return self.file is not None and not (self.finding and self.finding.kind is Kind.DAMAGED)
 
 
 def archive_finding(name: ArchiveName, kind: Kind, detail: str, version: Version) -> Finding:

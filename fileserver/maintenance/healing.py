@@ -63,8 +63,8 @@ class Healing:
 
     def _heal(self, look: SubmissionLook) -> str:
         """Store the submission anew with the archive's bytes of what is damaged; tell so, or "" if it cannot be."""
-        whole = look.archive.file if look.archive and look.archive.is_whole else None
-        if whole is None or not look.archive or not look.lost <= set(look.archive.members):
+        whole = look.archive.file if look.archive and look.lost <= set(look.archive.members) else None
+        if whole is None:
             return ""
         reason = "damaged; this is what it was before it was healed from its archive"
         quarantine = self._services.quarantine

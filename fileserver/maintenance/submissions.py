@@ -83,7 +83,7 @@ class SubmissionCheck:
             elif file := self._files.look(partial(self.open, submission_id, name)):
                 look.files[name] = file
         look.archive = self.archives.look(submission_id.archive_name, version)
-        if look.archive and look.archive.is_whole and self._files.reader:
+        if look.archive and look.archive.file and self._files.reader:
             self._compare(look, look.archive)
         return look
 

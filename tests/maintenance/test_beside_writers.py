@@ -38,9 +38,11 @@ def writers(services: Services) -> list[Callable[[], None]]:
 
     def send_others() -> None:
         services.results.store("r.zip", incoming(b"%d" % next(numbers) * 50))
+        task = chance.choice(TASKS)
         with suppress(NotFound):
-            services.task_files.delete(Sha1(sha1(chance.choice(TASKS))))
-        services.task_files.store(files({"a": chance.choice(TASKS)}))
+            services.task_files.delete(Sha1(sha1(task)))
+        put_as_the_original_server(services, task)
+        services.task_files.store(files({"a": task}))
 
     return [submit, delete_and_build, send_others]
 
@@ -59,6 +61,16 @@ def test_nothing_is_found_while_others_write(services: Services, look, read: boo
     assert checks > WRITES
     assert check(services, read=True) == []
     assert list(services.quarantine.held()) == []
+
+
+def put_as_the_original_server(services: Services, content: bytes) -> None:
+    """Make a task file in `exercises`, whole from the beginning; the next upload moves it."""
+    path = services.buckets["exercises"].root / sha1(content)[0] / sha1(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with services.staging.transaction() as transaction:
+        whole = transaction.path / "whole"
+        whole.write_bytes(content)
+        whole.rename(path)
 
 
 def times(number: int, action: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
+from fileserver.storage.locks import KeyLocks
 from tests.maintenance.rot import (
     FILE_PATHS,
     FILLED_FILES,
@@ -16,6 +17,7 @@ from tests.maintenance.rot import (
     TASK_SHA1,
     check,
     edit,
+    fill,
     flat,
     flip_bit,
     forget,
@@ -23,6 +25,7 @@ from tests.maintenance.rot import (
     told,
 )
 from tests.storage.conftest import MakeServices
+from tests.storage.sources import is_locked
 from tests.storage.submitting import ARCHIVE, JOB, store
 
 PLACES = {kind: path.replace(TASK_PATH, f"tasks/{TASK_SHA1}") for kind, path in FILE_PATHS.items()}
@@ -157,6 +160,21 @@ def test_an_archive_of_another_version_is_stale(filled: Services, root: Path, re
     assert told(check(filled, read=read)) == {("stale", PLACES["archive"])}
 
 
+def test_an_unfit_archive_is_looked_at_again_under_the_lock(
+    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(root / "submissions" / JOB)
+    locks, held, belongs = KeyLocks(root / "staging" / ".locks"), [], filled.submissions.belongs
+
+    def observed(*arguments) -> bool:
+        held.append(is_locked(locks, "submissions", JOB))
+        return belongs(*arguments)
+
+    monkeypatch.setattr(filled.submissions, "belongs", observed)
+    assert told(check(filled)) == {("stale", PLACES["archive"])}
+    assert sorted(held) == [False, False, True]
+
+
 @both
 def test_an_archive_of_the_other_layout_is_stale(make_services: MakeServices, read: bool) -> None:
     store(make_services(), {"a": b"1"})
@@ -230,6 +248,13 @@ def test_a_live_transaction_is_no_leftover(filled: Services) -> None:
     with filled.staging.transaction() as transaction:
         os.utime(transaction.path, (0, 0))
         assert check(filled) == []
+
+
+@pytest.mark.parametrize("kind", ["task file", "result", "attachment", "submission", "archive"])
+def test_what_is_replaced_while_it_is_read_is_no_finding(filled: Services, root: Path, kind: str) -> None:
+    flip_bit(root / FILE_PATHS[kind])
+    reader = Reader(1 << 40, lambda seconds: fill(filled))
+    assert flat(Check(filled, reader).run()) == []
 
 
 def test_a_file_that_cannot_be_read_is_damaged(filled: Services, monkeypatch: pytest.MonkeyPatch) -> None:

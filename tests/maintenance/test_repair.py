@@ -116,6 +116,16 @@ def test_what_was_edited_in_a_damaged_submission_is_kept(filled: Services, root:
     assert check(filled, read=True) == []
 
 
+def test_a_submission_is_healed_from_an_archive_that_is_wrong_in_another_file(filled: Services, root: Path) -> None:
+    flip_bit(root / "submissions" / JOB / "foo.txt")
+    rebuild_archive(filled, root)
+    flip_bit(root / "submissions" / JOB / "foo.txt")
+    flip_bit(root / FILE_PATHS["submission"])
+    assert all(finding.mended for finding in repair(filled))
+    assert submitted(root) == CONTENT
+    assert check(filled, read=True) == []
+
+
 def rebuild_archive(services: Services, root: Path) -> None:
     (root / FILE_PATHS["archive"]).unlink()
     services.submissions.open_archive(ARCHIVE).close()
@@ -237,11 +247,12 @@ def test_what_was_replaced_since_it_was_found_is_left_alone(filled: Services, ro
     assert check(filled, read=True) == []
 
 
+@pytest.mark.parametrize("new", [{"new": b"newer than the archive"}, CONTENT | {"bar/baz/bah.txt": b"newer"}])
 def test_a_submission_that_is_replaced_while_it_is_healed_stays_the_new_one(
-    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch, new: dict[str, bytes]
 ) -> None:
     flip_bit(root / FILE_PATHS["submission"])
-    original, new = healing_module._incoming, {"new": b"newer than the archive"}
+    original = healing_module._incoming
 
     def replaced_meanwhile(source, file):
         monkeypatch.setattr(healing_module, "_incoming", original)
