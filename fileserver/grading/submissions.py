@@ -59,10 +59,11 @@ class Submissions:
         QuotaExceeded, and what the source raises; then nothing has changed. An OSError while
         publishing may leave the new version.
         """
-        self._folders.require_room(submission_id, expected_bytes)
+        self._folders.require_room(submission_id, 0)
         with self._staging.transaction(expected_bytes) as transaction:
             folder = transaction.folder(f"{self._folders.name}/{submission_id}")
             size_bytes = self._receive(transaction, folder, files)
+            self._folders.require_room(submission_id, size_bytes)
             version = self._folders.seal(folder)
             archive = self._build(transaction, submission_id, folder, version, size_bytes)
             with self._locks.hold(self._folders.name, submission_id) as lock:

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from fileserver.core.digests import Hasher
-from fileserver.core.errors import IncompleteBody, InsufficientStorage, LimitExceeded
+from fileserver.core.errors import IncompleteBody, LimitExceeded, ReserveReached
 from fileserver.core.incoming import Incoming
 from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
 from fileserver.storage.filesystem import Modes, create_file, free_and_total_bytes, fsync_directory, make_directory
@@ -46,16 +46,18 @@ class FreeSpace:
     def free_bytes(self) -> int:
         return free_and_total_bytes(self._folder)[0]
 
+    def reserve_bytes(self) -> int:
+        """What min_free_bytes comes to on this file system."""
+        if self._min_free_bytes != AUTOMATIC:
+            return self._min_free_bytes
+        return min(GIB, free_and_total_bytes(self._folder)[1] // 50)
+
     def require(self, more_bytes: int, share: float = WHOLE_RESERVE) -> None:
-        """Raise InsufficientStorage if *more_bytes* would leave less than this *share* of the reserve."""
-        free_bytes, total_bytes = free_and_total_bytes(self._folder)
-        floor_bytes = self._min_free_bytes
-        if floor_bytes == AUTOMATIC:
-            floor_bytes = min(GIB, total_bytes // 50)
-        floor_bytes = int(floor_bytes * share)
-        if free_bytes - more_bytes < floor_bytes:
-            raise InsufficientStorage(
-                f"min_free_bytes: {more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
+        """Raise ReserveReached if *more_bytes* would leave less than this *share* of the reserve."""
+        floor_bytes = int(self.reserve_bytes() * share)
+        if self.free_bytes() - more_bytes < floor_bytes:
+            raise ReserveReached(
+                "min_free_bytes", f"{more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
             )
 
 
