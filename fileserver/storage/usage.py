@@ -28,6 +28,7 @@ _NUMBERS = struct.Struct(">qq")
 # the path (0 for nothing), and the length of that path, which follows.
 _CHANGE = struct.Struct(">qq?qqQH")
 _SETTLED = struct.Struct(">qq?")
+_RECORD = struct.Struct(f">qq?{RECORD_BYTES - _SETTLED.size}x")
 _TIME = struct.Struct(">q")
 
 
@@ -143,22 +144,24 @@ class UsageLedger:
         return {account: self._read(account) for account in self.accounts}
 
     def _read(self, account: str) -> Usage:
-        total = Usage(0, 0)
+        files = size_bytes = 0
         for bucket in self.accounts[account].buckets:
             records = self._locks.read_records(bucket)
-            for at in range(0, len(records) - _SETTLED.size + 1, RECORD_BYTES):
-                files, size_bytes, unsettled = _SETTLED.unpack_from(records, at)
-                used = Usage(files, size_bytes)
-                total += self._settled(bucket, at // RECORD_BYTES, used) if unsettled else used
-        return total
+            for stripe, (more_files, more_bytes, unsettled) in enumerate(_RECORD.iter_unpack(records)):
+                if unsettled:
+                    more_files, more_bytes = self._settled(bucket, stripe, more_files, more_bytes)
+                files += more_files
+                size_bytes += more_bytes
+        return Usage(files, size_bytes)
 
-    def _settled(self, bucket: str, stripe: int, expected: Usage) -> Usage:
-        """The numbers under a lock where a change was begun: those *expected*, unless who began it has died."""
+    def _settled(self, bucket: str, stripe: int, files: int, size_bytes: int) -> tuple[int, int]:
+        """The numbers under a lock where a change was begun: those expected, unless who began it has died."""
         with self._locks.hold_if_free(bucket, stripe) as lock:
             if lock is None:
-                return expected
+                return files, size_bytes
             self._settle(lock)
-            return Usage(*_NUMBERS.unpack_from(lock.read_record()))
+            files, size_bytes = _NUMBERS.unpack_from(lock.read_record())
+            return files, size_bytes
 
     def started_at_seconds(self) -> float:
         """When the first process of those that run now started, in seconds since the epoch."""
@@ -176,11 +179,12 @@ def _inode(path: Path) -> int:
 
 def _count(counter: Counter) -> bytes:
     """The records of a bucket that is counted from scratch."""
-    sums = [Usage(0, 0)] * STRIPES
+    files, sizes = [0] * STRIPES, [0] * STRIPES
     for key, usage in counter():
-        sums[stripe_of(key)] += usage
-    records = (_SETTLED.pack(usage.files, usage.size_bytes, False) for usage in sums)
-    return b"".join(record.ljust(RECORD_BYTES, b"\0") for record in records)
+        stripe = stripe_of(key)
+        files[stripe] += usage.files
+        sizes[stripe] += usage.size_bytes
+    return b"".join(_RECORD.pack(*numbers, False) for numbers in zip(files, sizes, strict=True))
 
 
 def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
