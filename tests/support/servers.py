@@ -1,6 +1,7 @@
 """Real servers as subprocesses: on a free port, with a log file, ready when they are handed out."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -80,6 +81,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that `kill` ends this server and nobody else
         )
     server = HttpServer(directory, ("127.0.0.1", port), process.pid, log)
     try:
@@ -112,6 +114,29 @@ def answers(server: HttpServer) -> bool:
     except (ConnectionRefusedError, ConnectionResetError, CutResponse):
         return False
     return True
+
+
+def kill(server: HttpServer) -> None:
+    """End all processes of *server* at one instant, as `kill -9` does; on return they have freed what they held."""
+    with awaited(processes(server.pid)):
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+def kill_process(process: int) -> None:
+    """As `kill`, for one process of a server."""
+    with awaited([process]):
+        os.kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def awaited(pids: Sequence[int]) -> Iterator[None]:
+    """Wait, after the block, until the processes *pids* have ended."""
+    ends = [os.pidfd_open(pid) for pid in pids]
+    yield
+    for end in ends:
+        ended, _, _ = select.select([end], [], [], STOP_SECONDS)
+        os.close(end)
+        assert ended, "a process survives"
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

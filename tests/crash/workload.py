@@ -1,0 +1,157 @@
+"""Clients that mix all reads and writes, and the check that nothing which they were told is lost."""
+
+import random
+from collections import Counter
+from itertools import count
+from pathlib import Path
+from threading import Event
+
+from tests.crash.journal import Journal
+from tests.crash.versioned import PutFile, Resource, Submission, TaskFile, Version
+from tests.support.clients import CutResponse, RawClient
+from tests.support.messages import HeaderPairs, Response
+from tests.support.targets import HttpServer
+
+DISCONNECTED = (CutResponse, ConnectionError)
+CLIENTS = 8
+WRITE, DELETE, READ = "write", "delete", "read"
+
+
+class Connection(HttpServer):
+    """The same server by one connection, which is kept while the server allows."""
+
+    def __init__(self, server: HttpServer) -> None:
+        super().__init__(server.directory, server.address, server.pid, server.log)
+        self._client: RawClient | None = None
+
+    def request(self, method: str, path: str, body: bytes = b"", headers: HeaderPairs = ()) -> Response:
+        if self._client and self._client.answers_within(0):
+            self.close()  # The server has closed it.
+        self._client = client = self._client or RawClient(self.address)
+        try:
+            response = client.request(method, path, body, headers)
+        except DISCONNECTED:
+            self.close()
+            raise
+        if not client.reusable:
+            self.close()
+        return response
+
+    def close(self) -> None:
+        if self._client:
+            self._client.close()
+        self._client = None
+
+
+class Workload:
+    """What eight clients do to a server, and what they were told."""
+
+    def __init__(self) -> None:
+        self.journal = Journal()
+        self.cut = Event()
+        """From when on connections may break, because somebody kills processes."""
+        self.resources: list[Resource] = [Submission(f"job-{number}") for number in range(6)]
+        self.resources += [PutFile("results", f"job-{number}.zip") for number in range(5)]
+        self.resources += [PutFile("attachments", f"text-{number}") for number in range(3)]
+        self.resources += [TaskFile(f"task {number}") for number in range(8)]
+        self._versions = count(1)
+
+    def run(self, server: HttpServer, enough: Event) -> None:
+        """Be one client until *enough*, or until the server is gone."""
+        client = Connection(server)
+        try:
+            while not enough.is_set():
+                try:
+                    self._act(client)
+                except DISCONNECTED:
+                    if not self.cut.is_set():
+                        raise
+        finally:
+            client.close()
+
+    def _act(self, client: Connection) -> None:
+        resource = random.choice(self.resources)
+        action = random.choices([WRITE, DELETE, READ], weights=[6, 1, 5])[0]
+        if action == WRITE:
+            self.write(client, resource)
+        elif action == DELETE:
+            self.delete(client, resource)
+        else:
+            since = self.journal.now()
+            read = random.choice(resource.reads())
+            self.journal.check(resource, read(client), since)
+
+    def write(self, client: HttpServer, resource: Resource) -> None:
+        """Store a new version of *resource*; the server must agree."""
+        version = 1 if isinstance(resource, TaskFile) else next(self._versions)
+        write = self.journal.begin(resource, version)
+        response = resource.write(client, version)
+        assert response.status == 200, (resource, response)
+        self.journal.acknowledge(write)
+
+    def delete(self, client: HttpServer, resource: Resource) -> None:
+        """Delete *resource*; not to find it counts as a read."""
+        since = self.journal.now()
+        write = self.journal.begin(resource, None)
+        response = resource.delete(client)
+        assert response.status in (204, 404), (resource, response)
+        if response.status == 204:
+            self.journal.acknowledge(write)
+        else:
+            self.journal.withdraw(resource, write)
+            self.journal.check(resource, None, since)
+
+
+def check(server: HttpServer, journal: Journal) -> None:
+    """Check all that is promised of a server that was just started, or that nobody else uses now.
+
+    AssertionError if something acknowledged is not there, or something is there that must not be. What is there is the
+    truth from now on.
+    """
+    assert server.transactions() == [], "recovery has left something in staging"
+    assert counters(server) == counted(server.directory)
+    client = Connection(server)
+    try:
+        for resource in journal.resources():
+            settle(client, journal, resource)
+    finally:
+        client.close()
+    assert server.transactions() == []
+    assert counters(server) == counted(server.directory)
+    assert {str(resource) for resource in journal.resources()} >= set(stored_paths(server.directory))
+
+
+def settle(client: HttpServer, journal: Journal, resource: Resource) -> None:
+    """Read *resource* in all ways, which must agree on what the journal allows."""
+    since = journal.now()
+    version: Version = resource.on_disk(client.directory)
+    for read in resource.reads():
+        journal.check(resource, version, since)
+        assert read(client) == version, f"{resource}: not all ways to read it give version {version}"
+    assert resource.on_disk(client.directory) == version
+    journal.settle(resource, version)
+
+
+def counters(server: HttpServer) -> Counter[str]:
+    """The counters of the home page."""
+    return Counter(server.get("/", {"Accept": "application/json"}).json()["counters"])
+
+
+def counted(directory: Path) -> Counter[str]:
+    """What the counters must be."""
+    found = Counter(path.split("/")[1] for path in stored_paths(directory))
+    archives = sum(1 for _ in (directory / "submission_archives").iterdir())
+    return Counter(
+        submissions=found["submissions"],
+        submission_archives=archives,
+        results=found["results"],
+        attachments=found["attachments"],
+        task_files=found["tasks"],
+    )
+
+
+def stored_paths(directory: Path) -> list[str]:
+    """The paths on the wire of all that lies in the working directory, archives left out."""
+    kinds = ("submissions", "results", "attachments")
+    names = [path.relative_to(directory) for kind in kinds for path in (directory / kind).iterdir()]
+    return [f"/{name}" for name in names] + [f"/tasks/{path.name}" for path in directory.glob("tasks/*/*")]
