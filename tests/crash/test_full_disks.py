@@ -1,4 +1,4 @@
-"""A disk that is really full: what does not fit is refused, what was acknowledged stays, and room makes all well again."""
+"""A disk that is really full: what does not fit is refused, what was acknowledged stays, and room mends all."""
 
 import itertools
 import os

@@ -1,5 +1,6 @@
 """Processes are killed at random instants while clients mix all writes and reads; nothing acknowledged is lost."""
 
+import os
 import random
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,7 @@ from tests.crash.workload import CLIENTS, Workload, check
 from tests.support.clients import RawClient
 from tests.support.hammer import together
 from tests.support.memory import processes
-from tests.support.servers import gunicorn_server, kill_process, wait_until
+from tests.support.servers import gunicorn_server, kill, kill_process, wait_until
 from tests.support.targets import HttpServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -30,6 +31,28 @@ def test_killed_servers_have_lost_nothing(tmp_path: Path, full: bool, tally: Tal
     with gunicorn_server(tmp_path / "work") as server:
         check(server, workload.journal)
     report(workload, tally)
+
+
+def test_killed_starts_have_lost_nothing(tmp_path: Path, full: bool, tally: Tally):
+    """Servers are killed while they start: on no directory, on a new one, and when there is something to recover."""
+    workload = Workload()
+    for _ in range(10 if full else 1):
+        for _ in range(4):
+            kill_while_it_starts(tmp_path / "work", random.uniform(0, 0.5))
+            tally.add("kill -9 cycles")
+        with gunicorn_server(tmp_path / "work") as server:
+            check(server, workload.journal)
+            run_until_killed(server, workload, 0.1)
+        tally.add("kill -9 cycles")
+    with gunicorn_server(tmp_path / "work") as server:
+        check(server, workload.journal)
+    report(workload, tally)
+
+
+def kill_while_it_starts(directory: Path, seconds: float) -> None:
+    with gunicorn_server(directory, await_ready=False) as server:
+        Event().wait(seconds)
+        kill(server)
 
 
 def test_killed_workers_have_lost_nothing(tmp_path: Path, full: bool, tally: Tally):
@@ -50,7 +73,7 @@ def run_while_a_worker_is_killed(server: HttpServer, workload: Workload, seconds
     def kill_and_wait() -> None:
         enough.wait(seconds)
         workload.cut.set()
-        kill_a_worker(server)
+        kill_a_worker(server, random.choice(processes(server.pid)[1:]))
         enough.wait(seconds)
         enough.set()
 
@@ -58,25 +81,31 @@ def run_while_a_worker_is_killed(server: HttpServer, workload: Workload, seconds
     together(kill_and_wait, *[lambda: workload.run(server, enough)] * CLIENTS)
 
 
-def kill_a_worker(server: HttpServer) -> None:
-    """Kill one of the workers, and wait until the master has started another one."""
+def kill_a_worker(server: HttpServer, worker: int) -> None:
+    """Kill the process *worker*, and wait until the master has started another one."""
     workers = processes(server.pid)[1:]
-    kill_process(random.choice(workers))
+    kill_process(worker)
     assert wait_until(lambda: len(set(processes(server.pid)[1:]) - set(workers)) == 1)
 
 
 def test_recovery_leaves_what_lives(tmp_path: Path):
-    """While uploads are under way, a worker is killed; its successor removes its remains, and nobody else's."""
-    journal = Journal()
+    """While uploads are under way, a worker is killed; its successor removes what is dead, and nothing else."""
+    journal, dead = Journal(), tmp_path / "work" / "staging" / ("f" * 32)
     with gunicorn_server(tmp_path / "work") as server:
         uploads = [SlowUpload(server, journal, f"slow-{number}.zip") for number in range(8)]
         assert wait_until(lambda: len(server.transactions()) == 8)
-        kill_a_worker(server)
+        dead.mkdir()
+        kill_a_worker(server, min(processes(server.pid)[1:], key=open_files))
         alive = [upload for upload in uploads if not upload.is_cut()]
-        assert wait_until(lambda: len(server.transactions()) <= len(alive), 10)
+        assert wait_until(lambda: not dead.exists(), 10)  # The last one in the order of names.
+        assert len(server.transactions()) == len(alive) >= 4
         for upload in alive:
             upload.finish()
         check(server, journal)
+
+
+def open_files(process: int) -> int:
+    return len(os.listdir(f"/proc/{process}/fd"))
 
 
 class SlowUpload:

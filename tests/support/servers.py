@@ -32,11 +32,17 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 @contextmanager
 def gunicorn_server(
-    directory: Path, *, env: Mapping[str, str] | None = None, flags: Sequence[str] = (), may_fail: bool = False
+    directory: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
+    may_fail: bool = False,
+    await_ready: bool = True,
 ) -> Iterator[HttpServer]:
     """Run the production server: gunicorn with two workers of eight threads.
 
     :param may_fail: stack traces in its log are expected
+    :param await_ready: False hands it out while it starts
     """
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8"]
@@ -50,7 +56,7 @@ def gunicorn_server(
         "fileserver:create_app()",
     ]
     settings = {"FILESERVER_WORKING_DIRECTORY": str(directory), **(env or {})}
-    with running(command, settings, directory, port, may_fail=may_fail) as server:
+    with running(command, settings, directory, port, may_fail=may_fail, await_ready=await_ready) as server:
         yield server
 
 
@@ -75,6 +81,7 @@ def running(
     port: int,
     *,
     may_fail: bool = False,
+    await_ready: bool = True,
 ) -> Iterator[HttpServer]:
     log = directory.with_name(f"{directory.name}.log")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FILESERVER_")}
@@ -90,7 +97,8 @@ def running(
         )
     server = HttpServer(directory, ("127.0.0.1", port), process.pid, log)
     try:
-        wait_ready(process, server)
+        if await_ready:
+            wait_ready(process, server)
         yield server
     finally:
         stop(process)
