@@ -11,7 +11,7 @@ import pytest
 from tests.crash.conftest import Tally
 from tests.crash.disks import Disk, Disks, run
 from tests.crash.loads import report
-from tests.crash.versioned import PutFile, Resource, Submission, TaskFile
+from tests.crash.versioned import KINDS, Resource
 from tests.crash.workload import Workload, check
 from tests.support.checks import assert_problem
 from tests.support.messages import HeaderPairs, Response, chunked, header_pairs
@@ -20,12 +20,7 @@ from tests.support.targets import HttpServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-KINDS: dict[str, Callable[[int], Resource]] = {
-    "submission": lambda number: Submission(f"job-{number}"),
-    "result": lambda number: PutFile("results", f"job-{number}.zip"),
-    "attachment": lambda number: PutFile("attachments", f"text-{number}"),
-    "task file": lambda number: TaskFile(f"task-{number}"),
-}
+MIB = 1 << 20
 FAST = ("barrier=0",)
 SMALL = ("-m", "0", "-J", "size=1")
 NO_FLOOR = {"FILESERVER_MIN_FREE_BYTES": "0"}
@@ -62,51 +57,6 @@ def accepted(server: HttpServer, response: Response) -> bool:
     return response.status == 200
 
 
-def use_up_bytes(root: Path) -> None:
-    """Take the last bytes of the file system, as others may who use it."""
-    with suppress(OSError), (root / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(512))
-
-
-def use_up_inodes(root: Path) -> None:
-    """Take the last inodes."""
-    with suppress(OSError):
-        for number in itertools.count():
-            (root / f"filler-{number}").touch()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_is_a_clear_answer_and_no_damage(disks: Disks, tally: Tally, kind: str):
-    disk = disks.make(10, mkfs=SMALL, options=FAST)
-    fill_and_make_room(disk, map(KINDS[kind], itertools.count()), use_up_bytes, tally)
-
-
-def test_no_inode_left_is_a_full_disk(disks: Disks, tally: Tally):
-    disk = disks.make(20, mkfs=[*SMALL, "-N", "300"], options=FAST)
-    resources = (make(number) for number in itertools.count() for make in KINDS.values())
-    fill_and_make_room(disk, resources, use_up_inodes, tally)
-
-
-def fill_and_make_room(disk: Disk, resources: Iterator[Resource], use_up: Callable[[Path], None], tally: Tally) -> None:
-    """Fill the disk by uploads, then by *use_up* to the last; then delete half, and use the same server."""
-    workload = Workload()
-    with gunicorn_server(disk.root, env=NO_FLOOR) as server:
-        client = Unannounced(server)
-        stored = fill(client, workload, resources)
-        use_up(disk.root)
-        for resource in stored[:8]:
-            accepted(server, workload.try_to_write(client, resource))
-        check(server, workload.journal)
-        for resource in stored[: len(stored) // 2]:
-            workload.delete(server, resource)
-        for resource in stored[:3]:
-            workload.write(client, resource)
-        check(server, workload.journal)
-    tally.add("full disks")
-    report(workload, tally)
-
-
 def leave_free(root: Path, bytes_free: int) -> None:
     """Let somebody else take all of the file system but *bytes_free*."""
     filler = root / "filler"
@@ -121,6 +71,53 @@ def free_bytes(root: Path) -> int:
     return info.f_bavail * info.f_frsize
 
 
+def use_up_bytes(root: Path) -> None:
+    """Take the last bytes of the file system, as others may who use it."""
+    with suppress(OSError), (root / "rest").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+
+
+def use_up_inodes(root: Path) -> None:
+    """Take the last inodes."""
+    with suppress(OSError):
+        for number in itertools.count():
+            (root / f"rest-{number}").touch()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_is_a_clear_answer_and_no_damage(disks: Disks, full: bool, tally: Tally, kind: str):
+    disk = disks.make(24, mkfs=SMALL, options=FAST)
+    if not full:
+        leave_free(disk.root, 3 * MIB)
+    fill_and_make_room(disk, map(KINDS[kind], itertools.count()), use_up_bytes, tally)
+
+
+def test_no_inode_left_is_a_full_disk(disks: Disks, tally: Tally):
+    disk = disks.make(20, mkfs=[*SMALL, "-N", "200"], options=FAST)
+    resources = (make(number) for number in itertools.count() for make in KINDS.values())
+    fill_and_make_room(disk, resources, use_up_inodes, tally)
+
+
+def fill_and_make_room(disk: Disk, resources: Iterator[Resource], use_up: Callable[[Path], None], tally: Tally) -> None:
+    """Fill the disk by uploads, then by *use_up* to the last; then delete all but one, and use the same server."""
+    workload = Workload()
+    with gunicorn_server(disk.root, env=NO_FLOOR) as server:
+        client = Unannounced(server)
+        stored = fill(client, workload, resources)
+        use_up(disk.root)
+        for resource in stored[:8]:
+            accepted(server, workload.try_to_write(client, resource))
+        check(server, workload.journal)
+        for resource in stored[1:]:
+            workload.delete(server, resource)
+        for resource in stored[:3]:
+            workload.write(client, resource)
+        check(server, workload.journal)
+    tally.add("full disks")
+    report(workload, tally)
+
+
 def test_the_reserve_is_for_results(disks: Disks):
     """What workers have computed is taken in down to a tenth of the reserve; all else must leave it alone."""
     disk, workload = disks.make(16, mkfs=SMALL, options=FAST), Workload()
@@ -129,14 +126,15 @@ def test_the_reserve_is_for_results(disks: Disks):
         everything = {kind: make(1) for kind, make in KINDS.items()}
         for resource in everything.values():
             workload.write(server, resource)
-        leave_free(disk.root, floor - 64 * 1024)
-        workload.write(server, everything.pop("result"))
+        result = everything.pop("result")
+        leave_free(disk.root, floor - MIB // 16)
+        workload.write(server, result)
         for resource in everything.values():
             assert_refused(server, workload, resource)
-        leave_free(disk.root, floor // 10 + 1024 * 1024)
-        workload.write(server, KINDS["result"](1))
-        leave_free(disk.root, floor // 10 - 64 * 1024)
-        assert_refused(server, workload, KINDS["result"](1))
+        leave_free(disk.root, floor // 10 + MIB)
+        workload.write(server, result)
+        leave_free(disk.root, floor // 10 - MIB // 16)
+        assert_refused(server, workload, result)
         (disk.root / "filler").unlink()
         check(server, workload.journal)
         for make in KINDS.values():

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 def test_killed_servers_have_lost_nothing(tmp_path: Path, full: bool, tally: Tally):
     workload = Workload()
-    for _ in range(300 if full else 6):
+    for _ in range(250 if full else 6):
         with gunicorn_server(tmp_path / "work") as server:
             check(server, workload.journal)
             run_until_killed(server, workload, random.uniform(0.02, 0.3))

@@ -2,7 +2,6 @@
 
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from tests.crash.conftest import Tally
 from tests.crash.disks import LAZY, Disks, run
 from tests.crash.loads import report, run_until_killed
-from tests.crash.versioned import PutFile, Resource, Submission, TaskFile
+from tests.crash.versioned import KINDS, Submission
 from tests.crash.workload import Workload, check
 from tests.support.servers import gunicorn_server, kill
 
@@ -18,18 +17,12 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 MIB = 64
 ONE_WORKER = ("-w", "1")
-RESOURCES: dict[str, Callable[[], Resource]] = {
-    "submission": lambda: Submission("job"),
-    "result": lambda: PutFile("results", "job.zip"),
-    "attachment": lambda: PutFile("attachments", "text"),
-    "task file": lambda: TaskFile("task"),
-}
 
 
-@pytest.mark.parametrize("kind", RESOURCES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_lone_write_survives(disks: Disks, tally: Tally, kind: str):
     """A new version, one that replaces it, and a deletion; nobody else uses the disk, so nothing is on it by luck."""
-    workload, disk, resource = Workload(), disks.make(MIB, options=LAZY), RESOURCES[kind]()
+    workload, disk, resource = Workload(), disks.make(MIB, options=LAZY), KINDS[kind](1)
     for act in (workload.write, workload.write, workload.delete):
         with gunicorn_server(disk.root, flags=ONE_WORKER) as server:
             check(server, workload.journal)

@@ -48,8 +48,8 @@ class Resource(ABC):
     """One name that versions are written to."""
 
     path: str
-    counter: str
-    """Its counter on the home page."""
+    only_version: int | None = None
+    """The one version that it can have, if its name is made of its bytes."""
 
     def __repr__(self) -> str:
         return self.path
@@ -74,7 +74,6 @@ class PutFile(Resource):
     """A result or an attachment."""
 
     def __init__(self, kind: str, name: str) -> None:
-        self.counter = kind
         self.path = f"/{kind}/{name}"
 
     def write(self, client: Server, version: int) -> Response:
@@ -91,12 +90,12 @@ class PutFile(Resource):
 
 
 class TaskFile(Resource):
-    """A task file is there or not: it has one version, 1, because its name is the hash of its bytes."""
+    """A task file is there or not, because its name is the hash of its bytes."""
 
-    counter = "task_files"
+    only_version = 1
 
     def __init__(self, name: str) -> None:
-        self.data = content(name, 1)
+        self.data = content(name, self.only_version)
         self.path = f"/tasks/{sha1(self.data)}"
 
     def write(self, client: Server, version: int) -> Response:
@@ -111,13 +110,11 @@ class TaskFile(Resource):
 
     def _version(self, data: bytes | None) -> Version:
         assert data in (None, self.data), f"{self.path} does not hold what it is named for"
-        return None if data is None else 1
+        return None if data is None else self.only_version
 
 
 class Submission(Resource):
     """Several files in several folders; the name of one of them tells the version, too."""
-
-    counter = "submissions"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -178,6 +175,15 @@ class Submission(Resource):
         told = [int(name.removeprefix("versions/")) for name in names if name.startswith("versions/")]
         assert len(told) == 1, f"{self} is not one version: it has {sorted(names)}"
         return told[0]
+
+
+KINDS: dict[str, Callable[[int], Resource]] = {
+    "submission": lambda number: Submission(f"job-{number}"),
+    "result": lambda number: PutFile("results", f"job-{number}.zip"),
+    "attachment": lambda number: PutFile("attachments", f"text-{number}"),
+    "task file": lambda number: TaskFile(f"task {number}"),
+}
+"""All kinds of resources; a number makes the name."""
 
 
 def bytes_or_none(path: Path) -> bytes | None:

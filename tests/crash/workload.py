@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 
 from tests.crash.journal import Journal
-from tests.crash.versioned import PutFile, Resource, Submission, TaskFile, Version
+from tests.crash.versioned import KINDS, Resource, Version
 from tests.support.clients import CutResponse, RawClient
 from tests.support.messages import HeaderPairs, Response
 from tests.support.servers import wait_until
@@ -15,6 +15,7 @@ from tests.support.targets import HttpServer
 
 DISCONNECTED = (CutResponse, ConnectionError)
 CLIENTS = 8
+RESOURCES = {"submission": 6, "result": 5, "attachment": 3, "task file": 8}
 WRITE, DELETE, READ = "write", "delete", "read"
 
 
@@ -51,10 +52,7 @@ class Workload:
         self.journal = Journal()
         self.cut = Event()
         """From when on connections may break, because somebody kills processes."""
-        self.resources: list[Resource] = [Submission(f"job-{number}") for number in range(6)]
-        self.resources += [PutFile("results", f"job-{number}.zip") for number in range(5)]
-        self.resources += [PutFile("attachments", f"text-{number}") for number in range(3)]
-        self.resources += [TaskFile(f"task {number}") for number in range(8)]
+        self.resources = [KINDS[kind](number) for kind, many in RESOURCES.items() for number in range(many)]
         self._versions = count(1)
 
     def run(self, server: HttpServer, enough: Event) -> None:
@@ -89,7 +87,7 @@ class Workload:
 
     def try_to_write(self, client: HttpServer, resource: Resource) -> Response:
         """Store a new version of *resource*, if the server agrees."""
-        version = 1 if isinstance(resource, TaskFile) else next(self._versions)
+        version = resource.only_version or next(self._versions)
         write = self.journal.begin(resource, version)
         response = resource.write(client, version)
         if response.status == 200:
