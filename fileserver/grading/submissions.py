@@ -21,7 +21,7 @@ from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging, Transaction
 
-_LISTING_RETRIES = 3
+_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Submissions:
 
     def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         """The files of one version of the submission, sorted by path. Raises NotFound."""
-        for _ in range(_LISTING_RETRIES):
+        for _ in range(_RETRIES):
             # It may just be replaced: then the next look finds the new version.
             with suppress(NotFound):
                 return self._list(submission_id)
@@ -112,6 +112,10 @@ class Submissions:
 
     def open_file(self, submission_id: SubmissionId, path: FilePath) -> StoredFile:
         """Open one file. Raises NotFound."""
+        for _ in range(_RETRIES):
+            # The folder that was found may be replaced, and removed, before the file in it is opened.
+            with suppress(NotFound):
+                return self._folders.open(submission_id, path)
         return self._folders.open(submission_id, path)
 
     def delete(self, submission_id: SubmissionId) -> None:
