@@ -120,8 +120,8 @@ class Submissions:
 
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""
-        with self._staging.transaction(None) as transaction:
-            self.take_away(submission_id, transaction.path / "deleted")
+        with self._staging.grave() as grave:
+            self.take_away(submission_id, grave)
 
     def take_away(self, submission_id: SubmissionId, target: Path, version: int | None = None) -> None:
         """Move the submission's folder to the path *target* and remove its archive, durably.

@@ -187,8 +187,23 @@ class Staging:
         try:
             yield Transaction(path, self._modes, self._limits, require_space)
         finally:
+            self._remove(path, lock)
+
+    def _remove(self, path: Path, lock: int) -> None:
+        """Remove the folder of a transaction and free its lock; what fails is tried again by the next transaction."""
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+        if os.path.lexists(path):
+            self._next_sweep = 0.0
+
+    @contextmanager
+    def grave(self) -> Iterator[Path]:
+        """A path for something to be moved to and removed: a transaction that needs no space, not even for a folder."""
+        path = self.root / secrets.token_hex(16)
+        try:
+            yield path
+        finally:
             shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
 
     def probe(self) -> None:
         """Write a few bytes durably and remove them. Raises InsufficientStorage or OSError if that does not work."""
@@ -206,7 +221,12 @@ class Staging:
                 make_directory(self.root, 0o700)
                 continue
             # Until it is locked, a recovery may take the new folder for a dead one and remove it: then try again.
-            if (lock := _lock_folder(path)) is not None:
+            try:
+                lock = _lock_folder(path)
+            except OSError:
+                os.rmdir(path)
+                raise
+            if lock is not None:
                 return path, lock
 
     def recover(self) -> int:
@@ -216,12 +236,14 @@ class Staging:
         """
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
         dead = 0
-        for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
-            if not _TRANSACTION.fullmatch(path.name) or (lock := _lock_folder(path)) is None:
-                continue
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
-            dead += 1
+        try:
+            for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+                if _TRANSACTION.fullmatch(path.name) and (lock := _lock_folder(path)) is not None:
+                    self._remove(path, lock)
+                    dead += 1
+        except OSError as error:
+            log.warning("staging cannot be swept now: %s", error)
+            self._next_sweep = 0.0
         if dead:
             log.warning("removed %d transactions that dead processes left in staging", dead)
         return dead
