@@ -12,6 +12,7 @@ from fileserver.cli.options import directory_option
 from fileserver.cli.restore import restore
 from fileserver.cli.runserver import runserver
 from fileserver.cli.shell import shell
+from fileserver.cli.stats import stats
 from fileserver.core.errors import FileserverError, SettingsError
 
 EXIT_FAILED = 1
@@ -46,5 +47,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, shell, demo, backup, restore):
+for command in (runserver, shell, demo, backup, restore, stats):
     cli.add_command(command)
