@@ -65,7 +65,7 @@ def _text(now: Overview, is_served: bool, held: dict[str, Usage], by_day: Growth
             "",
             "Stored now, by the day of its modification (UTC)",
             f"{'':<10}{columns}",
-            *(f"{day}{''.join(map(_cell, found.values()))}" for day, found in by_day.items()),
+            *(f"{day}{''.join(map(_cell, found.values()))}".rstrip() for day, found in by_day.items()),
         ]
     )
 

@@ -8,7 +8,7 @@ stored before it, is in the snapshot, too.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from fileserver.core.errors import DigestMismatch, FileserverError, IncompleteBody, NotFound
 from fileserver.core.incoming import Incoming
 from fileserver.maintenance import manifest
-from fileserver.maintenance.manifest import Entry, PreviousUnits, Unit, manifest_lines, read_units
+from fileserver.maintenance.manifest import Entry, PreviousUnits, Unit, manifest_lines
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.snapshots import Snapshots, refuse_overlap
 from fileserver.maintenance.source import Report, Source, SourceFile
@@ -53,11 +53,20 @@ def back_up(services: Services, destination: Path, report: Report, pace: Pace) -
     snapshots = Snapshots(destination.absolute(), modes)
     with snapshots.alone(), snapshots.staging.transaction() as transaction:
         began_at = datetime.now(UTC)
-        folder = transaction.folder("snapshot")
-        result = _Copier(services, transaction, folder, snapshots.newest(), report, pace).run()
+        folder, previous = transaction.folder("snapshot"), _whole_snapshot(snapshots.newest(), report)
+        with closing(PreviousUnits(previous / manifest.NAME if previous else None)) as units:
+            result = _Copier(services, transaction, folder, previous or folder, units, report, pace).run()
         _fsync_folders(folder)
         result.snapshot = snapshots.publish(folder, began_at)
     return result
+
+
+def _whole_snapshot(snapshot: Path | None, report: Report) -> Path | None:
+    """*snapshot*, if there is one and its manifest can be trusted."""
+    if snapshot is None or manifest.is_whole(snapshot / manifest.NAME):
+        return snapshot
+    report(f"snapshots/{snapshot.name}/{manifest.NAME}", "it is damaged; everything is copied anew")
+    return None
 
 
 def _fsync_folders(root: Path) -> None:
@@ -79,14 +88,15 @@ def _is_unchanged(old: Entry, stored: StoredFile) -> bool:
 
 
 class _Copier:
-    """Fills the folder of one snapshot. *previous* is the snapshot whose unchanged files are linked."""
+    """Fills the folder of one snapshot; what is unchanged since the *previous* one, with these *units*, is linked."""
 
     def __init__(
         self,
         services: Services,
         transaction: Transaction,
         folder: Path,
-        previous: Path | None,
+        previous: Path,
+        units: PreviousUnits,
         report: Report,
         pace: Pace,
     ) -> None:
@@ -98,11 +108,8 @@ class _Copier:
         self._pace = pace
         self._result = BackupResult(folder)
         self._source = Source(services, report)
-        if previous and not manifest.is_whole(previous / manifest.NAME):
-            report(f"snapshots/{previous.name}/{manifest.NAME}", "it is damaged; everything is copied anew")
-            previous = None
-        self._previous_folder = previous or folder
-        self._previous = PreviousUnits(read_units(previous / manifest.NAME) if previous else iter(()))
+        self._previous = previous
+        self._previous_units = units
 
     def run(self) -> BackupResult:
         # The manifest is what is received; its lines come as the units are copied.
@@ -168,7 +175,7 @@ class _Copier:
     def _copy(self, source: SourceFile) -> Entry:
         """Put *source* into the snapshot. Raises DigestMismatch or IncompleteBody if it is damaged."""
         stored, target = source.stored, self._folder / source.path
-        old = self._previous.find(manifest.unit_key(source.path)).files.get(source.path)
+        old = self._previous_units.find(manifest.unit_key(source.path)).files.get(source.path)
         known = stored.sha256.hex() if stored.sha256 else None
         if old and _is_unchanged(old, stored) and self._link(old, target):
             return old
@@ -186,7 +193,7 @@ class _Copier:
 
     def _link(self, old: Entry, target: Path) -> bool:
         """Share the file of the previous snapshot, if that still is what its manifest says; tells whether it was."""
-        path = self._previous_folder / old.path
+        path = self._previous / old.path
         try:
             info = path.lstat()
             if (info.st_size, info.st_mtime_ns) != (old.size_bytes, old.mtime_ns):

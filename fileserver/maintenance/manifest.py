@@ -15,7 +15,7 @@ the sums, and the SHA-256 of all lines before it.
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def read_units(path: Path) -> Iterator[Unit]:
+def read_units(path: Path) -> Generator[Unit]:
     """The units of the manifest *path*. Lines that cannot be understood are left out."""
     with open(path, "rb") as file:
         entries = filter(None, map(_parse, file))
@@ -135,14 +135,18 @@ def _parse(line: bytes) -> Entry | None:
 
 
 class PreviousUnits:
-    """The units of an older snapshot, for who asks for them in their order."""
+    """The units of the manifest *path* of an older snapshot, if any, for who asks for them in their order."""
 
-    def __init__(self, units: Iterator[Unit]) -> None:
-        self._units = units
-        self._next = next(units, None)
+    def __init__(self, path: Path | None) -> None:
+        self._units = read_units(path) if path else None
+        self._next = next(self._units, None) if self._units else None
 
     def find(self, key: str) -> Unit:
         """The unit *key*, without files if there is none. The same may be asked for again, an earlier one may not."""
-        while self._next and unit_order(self._next.key) < unit_order(key):
+        while self._units and self._next and unit_order(self._next.key) < unit_order(key):
             self._next = next(self._units, None)
         return self._next if self._next and self._next.key == key else Unit(key)
+
+    def close(self) -> None:
+        if self._units:
+            self._units.close()

@@ -81,18 +81,21 @@ class _Restorer:
         path = self._result.snapshot / manifest.NAME
         if not manifest.is_whole(path):
             self._report(manifest.NAME, "it is damaged; what its damaged lines tell of is left out")
-        for unit in read_units(path):
-            folder = unit.key.partition("/")[0]
-            try:
-                if not unit.is_whole:
-                    raise NotFound("some of its files are not in the snapshot")
-                self._stores[folder](unit)
-            except _FLAWS as error:
-                self._report(unit.key, str(error))
-            else:
-                usage = unit.usage
-                self._result.restored[folder] += Usage(1, usage.size_bytes)
+        with closing(read_units(path)) as units:
+            for unit in units:
+                self._unit(unit)
         return self._result
+
+    def _unit(self, unit: Unit) -> None:
+        folder = unit.key.partition("/")[0]
+        try:
+            if not unit.is_whole:
+                raise NotFound("some of its files are not in the snapshot")
+            self._stores[folder](unit)
+        except _FLAWS as error:
+            self._report(unit.key, str(error))
+        else:
+            self._result.restored[folder] += Usage(1, unit.usage.size_bytes)
 
     def _result_file(self, unit: Unit) -> None:
         self._services.results.store(ResultName(_name(unit)), self._only(unit))
