@@ -1,5 +1,6 @@
 """What a working directory holds, what it has free, and how it grows."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ TITLES = {
 }
 """The resources, and what people call them."""
 
+_EPOCH = date(1970, 1, 1)
+_DAY_NS = 86_400 * 10**9
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 Growth = dict[date, dict[str, Usage]]
@@ -67,17 +70,16 @@ def growth(services: Services, today: date, days: int) -> Growth:
     What was replaced or deleted since counts no more. A submission counts as one on the day of its last version.
     """
     window = [today - timedelta(days=back) for back in reversed(range(days))]
-    found: Growth = {day: dict.fromkeys(TITLES, Usage(0, 0)) for day in window}
+    by_number = {(day - _EPOCH).days: dict.fromkeys(TITLES, Usage(0, 0)) for day in window}
     for name in TITLES:
-        for mtime_seconds, usage in _held(services, name):
-            day = datetime.fromtimestamp(mtime_seconds, UTC).date()
-            if day in found:
-                found[day][name] += usage
-    return found
+        for mtime_ns, usage in _held(services, name):
+            if (day := mtime_ns // _DAY_NS) in by_number:
+                by_number[day][name] += usage
+    return dict(zip(window, by_number.values(), strict=True))
 
 
-def _held(services: Services, name: str) -> Iterator[tuple[float, Usage]]:
-    """Each thing of the resource *name*, with its modification time in seconds since the epoch."""
+def _held(services: Services, name: str) -> Iterator[tuple[int, Usage]]:
+    """Each thing of the resource *name*, with its modification time in nanoseconds."""
     if name == "submissions":
         yield from _submissions(services.folders.root)
         return
@@ -85,14 +87,15 @@ def _held(services: Services, name: str) -> Iterator[tuple[float, Usage]]:
         for entry in regular_files(services.buckets[bucket].root):
             with suppress(FileNotFoundError):
                 info = entry.stat(follow_symlinks=False)
-                yield info.st_mtime, Usage(1, info.st_size)
+                yield info.st_mtime_ns, Usage(1, info.st_size)
 
 
-def _submissions(root: Path) -> Iterator[tuple[float, Usage]]:
-    for path in root.iterdir():
-        with suppress(FileNotFoundError):
-            if path.is_dir() and not path.is_symlink():
-                yield path.lstat().st_mtime, Usage(1, folder_bytes(path))
+def _submissions(root: Path) -> Iterator[tuple[int, Usage]]:
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    yield entry.stat(follow_symlinks=False).st_mtime_ns, Usage(1, folder_bytes(Path(entry.path)))
 
 
 def human_size(size_bytes: int) -> str:
