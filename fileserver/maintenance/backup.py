@@ -21,7 +21,7 @@ from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.snapshots import Snapshots, refuse_overlap
 from fileserver.maintenance.source import Report, Source, SourceFile
 from fileserver.services import Services
-from fileserver.storage.filesystem import Modes, fsync_directory, make_directory
+from fileserver.storage.filesystem import Modes, fsync_directory, fsync_file, make_directory
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.staging import Transaction
 from fileserver.storage.usage import Usage
@@ -56,7 +56,7 @@ def back_up(services: Services, destination: Path, report: Report, pace: Pace) -
         folder, previous = transaction.folder("snapshot"), _whole_snapshot(snapshots.newest(), report)
         with closing(PreviousUnits(previous / manifest.NAME if previous else None)) as units:
             result = _Copier(services, transaction, folder, previous or folder, units, report, pace).run()
-        _fsync_folders(folder)
+        _make_durable(folder)
         result.snapshot = snapshots.publish(folder, began_at)
     return result
 
@@ -69,8 +69,8 @@ def _whole_snapshot(snapshot: Path | None, report: Report) -> Path | None:
     return None
 
 
-def _fsync_folders(root: Path) -> None:
-    """Make all names below *root* durable, leaves first; the files are durable already."""
+def _make_durable(root: Path) -> None:
+    """Make all that is new below *root* durable, leaves first; at the end, because one by one takes much longer."""
     todo = [(root, False)]
     while todo:
         folder, is_walked = todo.pop()
@@ -79,7 +79,11 @@ def _fsync_folders(root: Path) -> None:
             continue
         todo.append((folder, True))
         with os.scandir(folder) as entries:
-            todo += [(Path(entry.path), False) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append((Path(entry.path), False))
+                elif entry.stat(follow_symlinks=False).st_nlink == 1:  # Others belong to a snapshot before.
+                    fsync_file(Path(entry.path))
 
 
 def _is_unchanged(old: Entry, stored: StoredFile) -> bool:
@@ -180,7 +184,7 @@ class _Copier:
         if old and _is_unchanged(old, stored) and self._link(old, target):
             return old
         try:
-            staged = self._transaction.receive(target, source.incoming(self._pace))
+            staged = self._transaction.receive(target, source.incoming(self._pace), durable=False)
         except _FLAWS:
             target.unlink(missing_ok=True)
             # The bytes of a task file are told by its name, so that any older copy will do.
