@@ -5,8 +5,8 @@ it, the new version is the truth, with or without its archive, because an archiv
 folder's version (same modification time) and layout, and is rebuilt otherwise. So recovery has nothing to finish.
 """
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,19 +52,25 @@ class Submissions:
         self._names = names
         self._layout = layout
 
-    def store(self, submission_id: SubmissionId, files: Iterable[IncomingFile], expected_bytes: int = 0) -> None:
+    def store(
+        self,
+        submission_id: SubmissionId,
+        files: Iterable[IncomingFile],
+        expected_bytes: int = 0,
+        version: int | None = None,
+    ) -> None:
         """Replace the submission by *files*; on return folder and archive are durable.
 
-        Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage,
-        QuotaExceeded, and what the source raises; then nothing has changed. An OSError while
-        publishing may leave the new version.
+        Of several files with one name the first wins. *version* is that of a submission which is restored. Raises
+        InvalidName, LimitExceeded, InsufficientStorage, QuotaExceeded, and what the source raises; then nothing has
+        changed. An OSError while publishing may leave the new version.
         """
         self._folders.require_room(submission_id, 0)
         with self._staging.transaction(expected_bytes) as transaction:
             folder = transaction.folder(f"{self._folders.name}/{submission_id}")
             size_bytes = self._receive(transaction, folder, files)
             self._folders.require_room(submission_id, size_bytes)
-            version = self._folders.seal(folder)
+            version = self._folders.seal(folder, version)
             archive = self._build(transaction, submission_id, folder, version, size_bytes)
             with self._locks.hold(self._folders.name, submission_id) as lock:
                 # Gone before the folder changes, so that not even a web server that serves archives from
@@ -117,6 +123,12 @@ class Submissions:
             with suppress(NotFound):
                 return self._folders.open(submission_id, path)
         return self._folders.open(submission_id, path)
+
+    @contextmanager
+    def hold(self, submission_id: str) -> Iterator[None]:
+        """Let nobody replace or delete the submission for the duration of the block."""
+        with self._locks.hold(self._folders.name, submission_id):
+            yield
 
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""

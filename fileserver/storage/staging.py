@@ -96,7 +96,7 @@ class Transaction:
             digests = hasher.digests()
             incoming.declared.verify(digests, incoming.what)
             if incoming.mtime_ns is not None:
-                os.utime(fd, ns=(incoming.mtime_ns, incoming.mtime_ns))
+                os.utime(fd, ns=(time.time_ns(), incoming.mtime_ns))
             write_record(fd, digests)
             if durable:
                 os.fsync(fd)

@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,10 +70,12 @@ class UsageLedger:
         self._accounts = {bucket: name for name, account in accounts.items() for bucket in account.buckets}
         # Held shared for the life of the process, and by its forks: who gets it exclusively is alone, and counts.
         self._alive = open_state_file(root / "staging" / ".alive")
+        self.was_alone = True
+        """Whether no other process worked on the directory when this one began."""
         try:
             fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pass
+            self.was_alone = False
         else:
             for bucket, counter in counters.items():
                 locks.write_records(bucket, _count(counter))
@@ -187,8 +189,8 @@ def _count(counter: Counter) -> bytes:
     return b"".join(_RECORD.pack(*numbers, False) for numbers in zip(files, sizes, strict=True))
 
 
-def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
-    """Every regular file below *root*, by its name."""
+def regular_files(root: Path) -> Iterator["os.DirEntry[str]"]:
+    """Every regular file below *root*. What cannot be listed is left out, with a warning."""
     todo = [root]
     while todo:
         folder = todo.pop()
@@ -203,7 +205,14 @@ def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
             if entry.is_dir(follow_symlinks=False):
                 todo.append(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
-                yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
+                yield entry
+
+
+def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
+    """Every regular file below *root*, by its name."""
+    for entry in regular_files(root):
+        with suppress(FileNotFoundError):  # It may just be removed.
+            yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
 
 
 def each_folder(root: Path) -> Iterator[tuple[str, Usage]]:
