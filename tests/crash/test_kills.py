@@ -98,7 +98,9 @@ def test_recovery_leaves_what_lives(tmp_path: Path):
         kill_a_worker(server, min(processes(server.pid)[1:], key=open_files))
         alive = [upload for upload in uploads if not upload.is_cut()]
         assert wait_until(lambda: not dead.exists(), 10)  # The last one in the order of names.
-        assert len(server.transactions()) == len(alive) >= 4
+        # The new worker probes the file system once more.
+        assert wait_until(lambda: len(server.transactions()) == len(alive))
+        assert len(alive) >= 4
         for upload in alive:
             upload.finish()
         check(server, journal)

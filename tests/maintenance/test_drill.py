@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -90,9 +90,9 @@ def test_a_backup_that_is_killed_leaves_no_half_snapshot(tmp_path: Path) -> None
     for _ in range(KILLS):
         shutil.rmtree(backups)
         with backup_process(source, backups) as process:
-            with pytest.raises(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0.3, 0.9) * seconds)
-            process.kill()
+            process.kill()  # It may have been faster than the first one, and be complete.
         snapshots = sorted((backups / "snapshots").iterdir()) if (backups / "snapshots").exists() else []
         for snapshot in snapshots:
             assert held(snapshot) == held(source)
