@@ -3,12 +3,13 @@
 # make demo   one whole grading job, step by step
 # make test-crash  the whole proof that nothing acknowledged is lost: cut points, kills, power cuts, errors, fuzzing
 # make footprint   memory and bytes written for transfers of 2 GiB; needs 12 GiB of disk
+# make fsync-cost  what durability costs, against the same server without fsync; needs the Debian package eatmydata
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test test-fast test-crash footprint lint types lock clean
+.PHONY: run demo test test-fast test-crash footprint fsync-cost lint types lock clean
 
 run: $(VENV)/installed
 	@$(BIN)/python fileserver.py runserver 9999
@@ -27,6 +28,9 @@ test-crash: $(VENV)/installed-test $(VENV)/packages
 
 footprint: $(VENV)/installed
 	$(BIN)/python bench/footprint.py
+
+fsync-cost: $(VENV)/installed
+	$(BIN)/python bench/fsync_cost.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The server that footprint.py measures: starting it, ending it, and what its processes use."""
+"""The server that is measured: starting it, ending it, and what its processes use."""
 
 from __future__ import annotations
 
@@ -119,8 +119,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(gunicorn: Path, app: str, project: Path, directory: Path) -> Iterator[Server]:
-    """The server on a new working directory in the given one; what fails gets the log's end."""
+def running_server(
+    gunicorn: Path, app: str, project: Path, directory: Path, preload: Path | None = None
+) -> Iterator[Server]:
+    """The server on a new working directory in the given one; what fails gets the log's end.
+
+    *preload* is a library that the dynamic linker loads into its processes first.
+    """
     port, log = free_port(), directory / "server.log"
     root = directory / "root"
     root.mkdir()
@@ -129,6 +134,8 @@ def running_server(gunicorn: Path, app: str, project: Path, directory: Path) -> 
         "FILESERVER_WORKING_DIRECTORY": str(root),
         "XDG_RUNTIME_DIR": str(directory),  # for gunicorn's control socket, shared otherwise
     }
+    if preload:
+        environment["LD_PRELOAD"] = str(preload)
     command = [str(gunicorn), "-w", "2", "-k", "gthread", "--threads", "8"]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -10,13 +10,14 @@ from fileserver.core.errors import InvalidName
 from fileserver.core.settings import Settings
 from fileserver.maintenance.scrub import ScrubThread
 from fileserver.services import build_services
-from fileserver.web import attachments, home, results, submissions, task_files, worker_files
+from fileserver.web import attachments, home, limits, results, submissions, task_files, worker_files
 from fileserver.web.auth import register_authentication
 from fileserver.web.bodies import refuse_conditional_write, refuse_unclear_framing, register_bodies
 from fileserver.web.context import attach_services
+from fileserver.web.limits import register_options
 from fileserver.web.problems import register_errors
 
-_MODULES = (home, submissions, results, task_files, attachments, worker_files)
+_MODULES = (home, limits, submissions, results, task_files, attachments, worker_files)
 
 
 def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask:
@@ -45,6 +46,7 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     app.before_request(refuse_unclear_path)
     app.before_request(refuse_unclear_framing)
     app.before_request(refuse_conditional_write)
+    register_options(app)
     for module in _MODULES:
         app.register_blueprint(module.blueprint)
     return app

@@ -67,6 +67,8 @@ def build_services(settings: Settings) -> Services:
         raise SettingsError(f"the working directory {root} cannot be used: {error}") from None
     services = _assemble(settings, root, modes)
     services.staging.recover()
+    with services.staging.transaction(None) as transaction:
+        require_exchange(transaction.path)
     return services
 
 
@@ -108,7 +110,6 @@ def _make_folders(root: Path, modes: Modes) -> None:
     for folder in folders:
         if folder.stat().st_dev != staging.stat().st_dev:
             raise SettingsError(f"{folder} lies on another file system than staging; all must lie on one")
-    require_exchange(staging)
 
 
 def _accounts(quotas: QuotaSettings) -> dict[str, Account]:

@@ -16,8 +16,10 @@ from fileserver.cli.options import directory_option
 from fileserver.cli.working import EXIT_DAMAGED, open_services
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.findings import Finding, Findings, Subset
+from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.maintenance.repair import Repair
+from fileserver.maintenance.statistics import human_size
 
 _EPILOG = (
     "Exit status: 0 all is sound (there may be warnings), 1 the check could not be completed, "
@@ -70,7 +72,7 @@ class _Report:
         if counts.unrecordable:
             click.echo(f"digests cannot be recorded: {counts.unrecordable}")
         click.echo(
-            f"{counts.files} files checked, {bytes_read} bytes read, in {seconds:.1f} s: "
+            f"{counts.files} files checked, {human_size(bytes_read)} read, in {seconds:.1f} s: "
             + ", ".join(f"{number} {name}" for name, number in self._sums.items())
             + f"; {counts.unverified} unverified, {counts.recorded} recorded now"
         )
@@ -125,7 +127,7 @@ def check(
     Lines of what is found begin with its kind; `damaged` and `missing` mean a loss, all others are warnings.
     """
     with open_services(group_directory, directory) as services:
-        reader = Reader(max_bytes_per_second or 0)
+        reader = Reader(Pace(max_bytes_per_second))
         checking = Check(services, reader if read_data else None, subset)
         repairing = Repair(services, reader) if repair else None
         report, completed = _Report(checking, reader, as_json), False

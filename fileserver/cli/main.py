@@ -6,25 +6,29 @@ from pathlib import Path
 import click
 
 from fileserver._version import __version__
+from fileserver.cli.backup import backup
 from fileserver.cli.check import check
 from fileserver.cli.demo import demo
 from fileserver.cli.options import directory_option
+from fileserver.cli.restore import restore
 from fileserver.cli.runserver import runserver
 from fileserver.cli.shell import shell
-from fileserver.core.errors import SettingsError
+from fileserver.cli.stats import stats
+from fileserver.core.errors import FileserverError, SettingsError
 
+EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 
 
 class _Group(click.Group):
-    """A group that turns wrong settings into a message and an exit code."""
+    """A group that turns errors that are answers into a message and an exit code."""
 
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except SettingsError as error:
+        except FileserverError as error:
             click.echo(f"Error: {error}", err=True)
-            sys.exit(EXIT_SETTINGS)
+            sys.exit(EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
 
 
 @click.group(
@@ -44,5 +48,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, shell, demo, check):
+for command in (runserver, shell, demo, check, backup, restore, stats):
     cli.add_command(command)

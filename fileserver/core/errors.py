@@ -9,7 +9,8 @@ FileserverError
  ├── NotFound               nothing is stored there
  ├── Collision              other bytes are stored under the same SHA-1
  ├── LimitExceeded          a limit of the settings is exceeded
- ├── InsufficientStorage    the disk is full, or its reserve would be used up
+ ├── InsufficientStorage    the disk is full
+ │    └── ReserveReached    the reserve of free space would be used up
  ├── QuotaExceeded          a quota of the settings would be exceeded
  ├── NotReady               a durable write is not possible now
  └── SettingsError          the settings do not make sense; raised at start only
@@ -24,6 +25,8 @@ class FileserverError(Exception):
     code = "internal"
     title = "The server failed"
     retryable = False
+    setting: str | None = None
+    """The setting that draws the line, where one does."""
 
 
 class InvalidName(FileserverError):
@@ -78,35 +81,39 @@ class Collision(FileserverError):
     title = "Other content has the same SHA-1"
 
 
-class LimitExceeded(FileserverError):
-    """A limit of the settings is exceeded; *setting* is its name."""
-
-    code = "limit-exceeded"
-    title = "A limit is exceeded"
+class _SettingError(FileserverError):
+    """*setting* draws the line."""
 
     def __init__(self, setting: str, detail: str) -> None:
         super().__init__(f"{setting}: {detail}")
         self.setting = setting
 
 
+class LimitExceeded(_SettingError):
+    """A limit of the settings is exceeded."""
+
+    code = "limit-exceeded"
+    title = "A limit is exceeded"
+
+
 class InsufficientStorage(FileserverError):
-    """The disk is full, or the reserve that min_free_bytes keeps would be used up."""
+    """The disk is full."""
 
     code = "insufficient-storage"
     title = "There is not enough space"
     retryable = True
 
 
-class QuotaExceeded(FileserverError):
-    """A quota of the settings would be exceeded; *setting* is its name."""
+class ReserveReached(_SettingError, InsufficientStorage):
+    """The reserve of free space that min_free_bytes keeps would be used up."""
+
+
+class QuotaExceeded(_SettingError):
+    """A quota of the settings would be exceeded."""
 
     code = "quota-exceeded"
     title = "A quota is used up"
     retryable = True
-
-    def __init__(self, setting: str, detail: str) -> None:
-        super().__init__(f"{setting}: {detail}")
-        self.setting = setting
 
 
 class NotReady(FileserverError):

@@ -21,7 +21,7 @@ from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging, Transaction
 
-_LISTING_RETRIES = 3
+_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,22 @@ class Submissions:
         submission_id: SubmissionId,
         files: Iterable[IncomingFile],
         expected_bytes: int = 0,
+        version: int | None = None,
         over: int | None = None,
     ) -> None:
         """Replace the submission by *files*; on return folder and archive are durable.
 
-        Of several files with one name the first wins. Raises InvalidName, LimitExceeded, InsufficientStorage,
-        QuotaExceeded, what the source raises, and NotFound if the submission is no longer of the version *over*, if
-        that is given; then nothing has changed. An OSError while publishing may leave the new version.
+        Of several files with one name the first wins. *version* is that of a submission which is restored. Raises
+        InvalidName, LimitExceeded, InsufficientStorage, QuotaExceeded, what the source raises, and NotFound if the
+        submission is no longer of the version *over*, if that is given; then nothing has changed. An OSError while
+        publishing may leave the new version.
         """
-        self._folders.require_room(submission_id, expected_bytes)
+        self._folders.require_room(submission_id, 0)
         with self._staging.transaction(expected_bytes) as transaction:
             folder = transaction.folder(f"{self._folders.name}/{submission_id}")
             size_bytes = self._receive(transaction, folder, files)
-            version = self._folders.seal(folder)
+            self._folders.require_room(submission_id, size_bytes)
+            version = self._folders.seal(folder, version)
             archive = self._build(transaction, submission_id, folder, version, size_bytes)
             with self._locks.hold(self._folders.name, submission_id) as lock:
                 self._require_version(submission_id, over)
@@ -104,7 +107,7 @@ class Submissions:
 
     def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         """The files of one version of the submission, sorted by path. Raises NotFound."""
-        for _ in range(_LISTING_RETRIES):
+        for _ in range(_RETRIES):
             # It may just be replaced: then the next look finds the new version.
             with suppress(NotFound):
                 return self._list(submission_id)
@@ -118,12 +121,22 @@ class Submissions:
 
     def open_file(self, submission_id: SubmissionId, path: FilePath) -> StoredFile:
         """Open one file. Raises NotFound."""
+        for _ in range(_RETRIES):
+            # The folder that was found may be replaced, and removed, before the file in it is opened.
+            with suppress(NotFound):
+                return self._folders.open(submission_id, path)
         return self._folders.open(submission_id, path)
+
+    @contextmanager
+    def hold(self, submission_id: str) -> Iterator[None]:
+        """Let nobody replace or delete the submission for the duration of the block."""
+        with self._locks.hold(self._folders.name, submission_id):
+            yield
 
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""
-        with self._staging.transaction(None) as transaction:
-            self.take_away(submission_id, transaction.path / "deleted")
+        with self._staging.grave() as grave:
+            self.take_away(submission_id, grave)
 
     def take_away(self, submission_id: SubmissionId, target: Path, version: int | None = None) -> None:
         """Move the submission's folder to the path *target* and remove its archive, durably.

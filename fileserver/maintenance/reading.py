@@ -3,12 +3,12 @@ filling the page cache.
 """
 
 import os
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fileserver.core.digests import Hasher
+from fileserver.maintenance.pace import Pace
 from fileserver.storage.staging import COPY_BYTES
 
 
@@ -23,16 +23,11 @@ class ReadBytes:
 
 
 class Reader:
-    """Reads at most *max_bytes_per_second*, 0 being no limit, and counts what it reads.
+    """Reads at the *pace*, and counts what it reads."""
 
-    *pause* waits some seconds; what it raises ends the reading.
-    """
-
-    def __init__(self, max_bytes_per_second: int = 0, pause: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, pace: Pace | None = None) -> None:
         self.bytes_read = 0
-        self._max_bytes_per_second = max_bytes_per_second
-        self._pause = pause
-        self._free_at = time.monotonic()
+        self._pace = pace or Pace()
 
     def read(self, fd: int, algorithms: tuple[str, ...] = ()) -> ReadBytes:
         """Hash the whole file *fd*, whose reading position stays where it is."""
@@ -54,8 +49,4 @@ class Reader:
     def account(self, size_bytes: int) -> None:
         """Count *size_bytes* that were read, and wait until more may be."""
         self.bytes_read += size_bytes
-        if not self._max_bytes_per_second:
-            return
-        now = time.monotonic()
-        self._free_at = max(self._free_at, now) + size_bytes / self._max_bytes_per_second
-        self._pause(self._free_at - now)
+        self._pace.spend(size_bytes)

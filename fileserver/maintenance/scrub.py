@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fileserver.core.incoming import Incoming
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.findings import Subset
+from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
 from fileserver.storage.filesystem import fsync_directory, open_state_file
@@ -43,6 +45,10 @@ class ScrubResult:
     seconds: float
     finished_at: float
     """Since the epoch."""
+
+    @property
+    def finished_at_text(self) -> str:
+        return datetime.fromtimestamp(int(self.finished_at), UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_result(staging: Path) -> ScrubResult | None:
@@ -95,7 +101,7 @@ class Scrub:
     def _check(self, last: ScrubResult | None) -> ScrubResult:
         slices = self._settings.scrub_slices
         subset = Subset(last.slice % slices + 1 if last else 1, slices)
-        reader = Reader(self._settings.scrub_max_bytes_per_second, self._pause)
+        reader = Reader(Pace(self._settings.scrub_max_bytes_per_second, self._pause))
         check, damaged, began = Check(self._services, reader, subset), 0, time.monotonic()
         for found in check.run():
             for finding in found:

@@ -6,7 +6,6 @@ Nothing here follows a symbolic link in the last component of a path; `open_belo
 import ctypes
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -150,21 +149,17 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def require_exchange(folder: Path) -> None:
-    """Raise SettingsError unless the file system of *folder* can swap two names atomically."""
-    one, other = (folder / f".probe-{secrets.token_hex(8)}" for _ in range(2))
+    """Raise SettingsError unless the file system can swap two names atomically, here in the empty *folder*."""
+    one, other = folder / "one", folder / "other"
+    one.mkdir()
+    other.mkdir()
     try:
-        one.mkdir()
-        other.mkdir()
         exchange(one, other)
     except (AttributeError, OSError) as error:
         raise SettingsError(
             "the working directory's file system cannot swap two folders atomically "
             f"({error}); use ext4, xfs, btrfs or tmpfs on Linux"
         ) from None
-    finally:
-        for path in (one, other):
-            with suppress(OSError):
-                path.rmdir()
 
 
 def free_and_total_bytes(folder: Path) -> tuple[int, int]:

@@ -92,10 +92,10 @@ class KeyLocks:
             os.close(fd)
 
     def read_records(self, bucket: str) -> bytes:
-        """All records of *bucket*, without a lock; those that nobody has written yet may be missing at the end."""
+        """All records of *bucket*, without a lock."""
         fd = open_state_file(self._folder / bucket)
         try:
-            return os.pread(fd, STRIPES * RECORD_BYTES, 0)
+            return os.pread(fd, STRIPES * RECORD_BYTES, 0).ljust(STRIPES * RECORD_BYTES, b"\0")
         finally:
             os.close(fd)
 

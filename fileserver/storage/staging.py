@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from fileserver.core.digests import Hasher
-from fileserver.core.errors import IncompleteBody, InsufficientStorage, LimitExceeded
+from fileserver.core.errors import IncompleteBody, LimitExceeded, ReserveReached
 from fileserver.core.incoming import Incoming
 from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
 from fileserver.storage.filesystem import Modes, create_file, free_and_total_bytes, fsync_directory, make_directory
@@ -47,16 +47,18 @@ class FreeSpace:
     def free_bytes(self) -> int:
         return free_and_total_bytes(self._folder)[0]
 
+    def reserve_bytes(self) -> int:
+        """What min_free_bytes comes to on this file system."""
+        if self._min_free_bytes != AUTOMATIC:
+            return self._min_free_bytes
+        return min(GIB, free_and_total_bytes(self._folder)[1] // 50)
+
     def require(self, more_bytes: int, share: float = WHOLE_RESERVE) -> None:
-        """Raise InsufficientStorage if *more_bytes* would leave less than this *share* of the reserve."""
-        free_bytes, total_bytes = free_and_total_bytes(self._folder)
-        floor_bytes = self._min_free_bytes
-        if floor_bytes == AUTOMATIC:
-            floor_bytes = min(GIB, total_bytes // 50)
-        floor_bytes = int(floor_bytes * share)
-        if free_bytes - more_bytes < floor_bytes:
-            raise InsufficientStorage(
-                f"min_free_bytes: {more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
+        """Raise ReserveReached if *more_bytes* would leave less than this *share* of the reserve."""
+        floor_bytes = int(self.reserve_bytes() * share)
+        if self.free_bytes() - more_bytes < floor_bytes:
+            raise ReserveReached(
+                "min_free_bytes", f"{more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
             )
 
 
@@ -95,7 +97,7 @@ class Transaction:
             digests = hasher.digests()
             incoming.declared.verify(digests, incoming.what)
             if incoming.mtime_ns is not None:
-                os.utime(fd, ns=(incoming.mtime_ns, incoming.mtime_ns))
+                os.utime(fd, ns=(time.time_ns(), incoming.mtime_ns))
             write_record(fd, digests)
             if durable:
                 os.fsync(fd)
@@ -186,8 +188,23 @@ class Staging:
         try:
             yield Transaction(path, self._modes, self._limits, require_space)
         finally:
+            self._remove(path, lock)
+
+    def _remove(self, path: Path, lock: int) -> None:
+        """Remove the folder of a transaction and free its lock; what fails is tried again by the next transaction."""
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+        if os.path.lexists(path):
+            self._next_sweep = 0.0
+
+    @contextmanager
+    def grave(self) -> Iterator[Path]:
+        """A path for something to be moved to and removed: a transaction that needs no space, not even for a folder."""
+        path = self.root / secrets.token_hex(16)
+        try:
+            yield path
+        finally:
             shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
 
     def probe(self) -> None:
         """Write a few bytes durably and remove them. Raises InsufficientStorage or OSError if that does not work."""
@@ -205,7 +222,12 @@ class Staging:
                 make_directory(self.root, 0o700)
                 continue
             # Until it is locked, a recovery may take the new folder for a dead one and remove it: then try again.
-            if (lock := _lock_folder(path)) is not None:
+            try:
+                lock = _lock_folder(path)
+            except OSError:
+                os.rmdir(path)
+                raise
+            if lock is not None:
                 return path, lock
 
     def dead(self) -> Iterator[str]:
@@ -224,12 +246,14 @@ class Staging:
         """
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
         dead = 0
-        for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
-            if not _TRANSACTION.fullmatch(path.name) or (lock := _lock_folder(path)) is None:
-                continue
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
-            dead += 1
+        try:
+            for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+                if _TRANSACTION.fullmatch(path.name) and (lock := _lock_folder(path)) is not None:
+                    self._remove(path, lock)
+                    dead += 1
+        except OSError as error:
+            log.warning("staging cannot be swept now: %s", error)
+            self._next_sweep = 0.0
         if dead:
             log.warning("removed %d transactions that dead processes left in staging", dead)
         return dead

@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ _NUMBERS = struct.Struct(">qq")
 # the path (0 for nothing), and the length of that path, which follows.
 _CHANGE = struct.Struct(">qq?qqQH")
 _SETTLED = struct.Struct(">qq?")
+_RECORD = struct.Struct(f">qq?{RECORD_BYTES - _SETTLED.size}x")
 _TIME = struct.Struct(">q")
 
 
@@ -69,10 +70,12 @@ class UsageLedger:
         self._accounts = {bucket: name for name, account in accounts.items() for bucket in account.buckets}
         # Held shared for the life of the process, and by its forks: who gets it exclusively is alone, and counts.
         self._alive = open_state_file(root / "staging" / ".alive")
+        self.was_alone = True
+        """Whether no other process worked on the directory when this one began."""
         try:
             fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pass
+            self.was_alone = False
         else:
             for bucket, counter in counters.items():
                 locks.write_records(bucket, _count(counter))
@@ -143,22 +146,24 @@ class UsageLedger:
         return {account: self._read(account) for account in self.accounts}
 
     def _read(self, account: str) -> Usage:
-        total = Usage(0, 0)
+        files = size_bytes = 0
         for bucket in self.accounts[account].buckets:
             records = self._locks.read_records(bucket)
-            for at in range(0, len(records) - _SETTLED.size + 1, RECORD_BYTES):
-                files, size_bytes, unsettled = _SETTLED.unpack_from(records, at)
-                used = Usage(files, size_bytes)
-                total += self._settled(bucket, at // RECORD_BYTES, used) if unsettled else used
-        return total
+            for stripe, (more_files, more_bytes, unsettled) in enumerate(_RECORD.iter_unpack(records)):
+                if unsettled:
+                    more_files, more_bytes = self._settled(bucket, stripe, more_files, more_bytes)
+                files += more_files
+                size_bytes += more_bytes
+        return Usage(files, size_bytes)
 
-    def _settled(self, bucket: str, stripe: int, expected: Usage) -> Usage:
-        """The numbers under a lock where a change was begun: those *expected*, unless who began it has died."""
+    def _settled(self, bucket: str, stripe: int, files: int, size_bytes: int) -> tuple[int, int]:
+        """The numbers under a lock where a change was begun: those expected, unless who began it has died."""
         with self._locks.hold_if_free(bucket, stripe) as lock:
             if lock is None:
-                return expected
+                return files, size_bytes
             self._settle(lock)
-            return Usage(*_NUMBERS.unpack_from(lock.read_record()))
+            files, size_bytes = _NUMBERS.unpack_from(lock.read_record())
+            return files, size_bytes
 
     def started_at_seconds(self) -> float:
         """When the first process of those that run now started, in seconds since the epoch."""
@@ -176,15 +181,16 @@ def _inode(path: Path) -> int:
 
 def _count(counter: Counter) -> bytes:
     """The records of a bucket that is counted from scratch."""
-    sums = [Usage(0, 0)] * STRIPES
+    files, sizes = [0] * STRIPES, [0] * STRIPES
     for key, usage in counter():
-        sums[stripe_of(key)] += usage
-    records = (_SETTLED.pack(usage.files, usage.size_bytes, False) for usage in sums)
-    return b"".join(record.ljust(RECORD_BYTES, b"\0") for record in records)
+        stripe = stripe_of(key)
+        files[stripe] += usage.files
+        sizes[stripe] += usage.size_bytes
+    return b"".join(_RECORD.pack(*numbers, False) for numbers in zip(files, sizes, strict=True))
 
 
-def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
-    """Every regular file below *root*, by its name."""
+def regular_files(root: Path) -> Iterator["os.DirEntry[str]"]:
+    """Every regular file below *root*. What cannot be listed is left out, with a warning."""
     todo = [root]
     while todo:
         folder = todo.pop()
@@ -199,11 +205,14 @@ def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
             if entry.is_dir(follow_symlinks=False):
                 todo.append(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
-                try:
-                    size_bytes = entry.stat(follow_symlinks=False).st_size
-                except FileNotFoundError:  # Somebody removes or replaces the folder meanwhile.
-                    continue
-                yield entry.name, Usage(1, size_bytes)
+                yield entry
+
+
+def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
+    """Every regular file below *root*, by its name."""
+    for entry in regular_files(root):
+        with suppress(FileNotFoundError):  # It may just be removed.
+            yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
 
 
 def each_folder(root: Path) -> Iterator[tuple[str, Usage]]:

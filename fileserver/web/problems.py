@@ -37,7 +37,7 @@ STATUSES: dict[type[errors.FileserverError], int] = {
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def problem(status: int, code: str, title: str, detail: str, retryable: bool) -> Response:
+def problem(status: int, code: str, title: str, detail: str, retryable: bool, setting: str | None = None) -> Response:
     """The answer that tells of one problem."""
     body = {
         "type": TYPE_PREFIX + code,
@@ -46,6 +46,8 @@ def problem(status: int, code: str, title: str, detail: str, retryable: bool) ->
         "detail": detail,
         "retryable": retryable,
     }
+    if setting:
+        body["setting"] = setting
     return Response(json.dumps(body) + "\n", status, mimetype="application/problem+json")
 
 
@@ -59,7 +61,7 @@ def register_errors(app: Flask) -> None:
 
 def _from_fileserver_error(error: errors.FileserverError) -> Response:
     status = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
-    return problem(status, error.code, error.title, str(error), error.retryable)
+    return problem(status, error.code, error.title, str(error), error.retryable, error.setting)
 
 
 def _from_http_exception(error: HTTPException) -> Response:

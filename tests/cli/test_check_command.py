@@ -114,8 +114,8 @@ def test_all_subsets_together_check_every_file_once(root: Path) -> None:
 
 def test_the_speed_of_reading_can_be_limited(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
-    original = check_module.Reader
-    monkeypatch.setattr(check_module, "Reader", lambda limit: given.append(limit) or original(limit))
+    original = check_module.Pace
+    monkeypatch.setattr(check_module, "Pace", lambda limit: given.append(limit) or original(limit))
     assert run(root, "--read-data", "--max-bytes-per-second", "1000000000").exit_code == SOUND
     assert given == [1_000_000_000]
 

@@ -1,9 +1,13 @@
 """What the proofs in this folder share: how much of them is run, and the counts that are printed at the end."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.crash.disks import Disks, why_not
 
 COUNTS = pytest.StashKey[Counter[str]]()
 GAPS = pytest.StashKey[list[str]]()
@@ -37,6 +41,28 @@ def full(request: pytest.FixtureRequest) -> bool:
     return request.config.getoption("--proof") == "full"
 
 
+@pytest.fixture(scope="session")
+def loop_devices(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """Why file systems cannot be mounted on loop devices here, None if they can."""
+    return why_not(tmp_path_factory.mktemp("disk"))
+
+
+@pytest.fixture
+def disks(loop_devices: str | None, tmp_path: Path, tally: Tally) -> Iterator[Disks]:
+    """Makes small file systems; where that is not allowed the test is skipped, loudly, or fails if CI is set."""
+    if loop_devices is not None:
+        gap = f"power cuts, full disks: loop devices are not allowed here ({loop_devices})"
+        if os.environ.get("CI"):
+            pytest.fail(gap)
+        tally.not_proven(gap)
+        pytest.skip(gap)
+    made = Disks(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
     result = yield
@@ -45,6 +71,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("nothing acknowledged is lost")
     for what, number in sorted(counts.items()):
         terminalreporter.line(f"{number:>9,} {what}")
-    for gap in gaps:
+    for gap in dict.fromkeys(gaps):
         terminalreporter.line(f"NOT PROVEN HERE: {gap}", red=True)
     return result

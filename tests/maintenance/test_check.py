@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fileserver.maintenance.check import Check
+from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
 from fileserver.storage.locks import KeyLocks
@@ -253,7 +254,7 @@ def test_a_live_transaction_is_no_leftover(filled: Services) -> None:
 @pytest.mark.parametrize("kind", ["task file", "result", "attachment", "submission", "archive"])
 def test_what_is_replaced_while_it_is_read_is_no_finding(filled: Services, root: Path, kind: str) -> None:
     flip_bit(root / FILE_PATHS[kind])
-    reader = Reader(1 << 40, lambda seconds: fill(filled))
+    reader = Reader(Pace(1 << 40, lambda seconds: fill(filled)))
     assert flat(Check(filled, reader).run()) == []
 
 

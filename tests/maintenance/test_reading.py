@@ -10,6 +10,7 @@ import pytest
 
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.findings import Subset
+from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
 from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, check, flat, flip_bit, told
@@ -57,13 +58,13 @@ def test_what_is_read_is_hashed(tmp_path: Path) -> None:
 def test_reading_is_no_faster_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against a clock of its own, which only waiting moves on."""
     now = [0.0]
-    monkeypatch.setattr("fileserver.maintenance.reading.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fileserver.maintenance.pace.time.monotonic", lambda: now[0])
 
     def pause(seconds: float) -> None:
         now[0] += seconds
 
     (tmp_path / "file").write_bytes(bytes(3_000_000))
-    reader = Reader(1_000_000, pause)
+    reader = Reader(Pace(1_000_000, pause))
     with open(tmp_path / "file", "rb") as file:
         reader.read(file.fileno())
         now[0] += 100

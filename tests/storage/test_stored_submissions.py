@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,21 @@ def test_a_submission_is_replaced_and_never_merged(services: Services, root: Pat
     store(services, {"b": b"3"})
     assert tree(root / "submissions") == {"job-id-xxxx/b": b"3"}
     assert archived(services) == {"job-id-xxxx/": b"", "job-id-xxxx/b": b"3"}
+
+
+def test_a_file_is_found_while_its_submission_is_replaced(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that a reader has found is replaced, and removed, before the reader opens the file in it."""
+    store(services, {"foo.txt": b"old"})
+    really_open = os.open
+
+    def replace_first(path: str, *args: Any, **kwargs: Any) -> int:
+        if path == "foo.txt":
+            monkeypatch.undo()
+            store(services, {"foo.txt": b"new"})
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", replace_first)
+    assert read_all(services.submissions.open_file(JOB, FilePath("foo.txt"))) == b"new"
 
 
 def test_the_first_of_several_files_with_one_name_wins(services: Services) -> None:

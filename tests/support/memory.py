@@ -5,7 +5,10 @@ from pathlib import Path
 
 def processes(pid: int) -> list[int]:
     """Return *pid* and its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # It has just ended.
+        children = []
     return [pid] + [process for child in children for process in processes(int(child))]
 
 

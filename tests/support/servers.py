@@ -1,6 +1,7 @@
 """Real servers as subprocesses: on a free port, with a log file, ready when they are handed out."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -31,9 +32,18 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 @contextmanager
 def gunicorn_server(
-    directory: Path, *, env: Mapping[str, str] | None = None, flags: Sequence[str] = ()
+    directory: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
+    may_fail: bool = False,
+    await_ready: bool = True,
 ) -> Iterator[HttpServer]:
-    """Run the production server: gunicorn with two workers of eight threads."""
+    """Run the production server: gunicorn with two workers of eight threads.
+
+    :param may_fail: stack traces in its log are expected
+    :param await_ready: False hands it out while it starts
+    """
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8"]
     command += [
@@ -46,7 +56,7 @@ def gunicorn_server(
         "fileserver:create_app()",
     ]
     settings = {"FILESERVER_WORKING_DIRECTORY": str(directory), **(env or {})}
-    with running(command, settings, directory, port) as server:
+    with running(command, settings, directory, port, may_fail=may_fail, await_ready=await_ready) as server:
         yield server
 
 
@@ -69,6 +79,9 @@ def running(
     settings: Mapping[str, str],
     directory: Path,
     port: int,
+    *,
+    may_fail: bool = False,
+    await_ready: bool = True,
 ) -> Iterator[HttpServer]:
     log = directory.with_name(f"{directory.name}.log")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FILESERVER_")}
@@ -80,15 +93,17 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that `kill` ends this server and nobody else
         )
     server = HttpServer(directory, ("127.0.0.1", port), process.pid, log)
     try:
-        wait_ready(process, server)
+        if await_ready:
+            wait_ready(process, server)
         yield server
     finally:
         stop(process)
     logged = log.read_text(errors="replace")
-    assert "Traceback" not in logged, f"a server has logged a stack trace:\n{logged[-5000:]}"
+    assert may_fail or "Traceback" not in logged, f"a server has logged a stack trace:\n{logged[-5000:]}"
 
 
 def free_port() -> int:
@@ -112,6 +127,29 @@ def answers(server: HttpServer) -> bool:
     except (ConnectionRefusedError, ConnectionResetError, CutResponse):
         return False
     return True
+
+
+def kill(server: HttpServer) -> None:
+    """End all processes of *server* at one instant, as `kill -9` does; on return they have freed what they held."""
+    with awaited(processes(server.pid)):
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+def kill_process(process: int) -> None:
+    """As `kill`, for one process of a server."""
+    with awaited([process]):
+        os.kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def awaited(pids: Sequence[int]) -> Iterator[None]:
+    """Wait, after the block, until the processes *pids* have ended."""
+    ends = [os.pidfd_open(pid) for pid in pids]
+    yield
+    for end in ends:
+        ended, _, _ = select.select([end], [], [], STOP_SECONDS)
+        os.close(end)
+        assert ended, "a process survives"
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

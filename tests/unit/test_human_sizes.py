@@ -1,10 +1,10 @@
-"""Sizes on the home page, for people."""
+"""Sizes as people read them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fileserver.web.home import _human
+from fileserver.maintenance.statistics import human_size
 
 UNITS = {"bytes": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40, "PiB": 50}
 
@@ -23,10 +23,10 @@ UNITS = {"bytes": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40, "PiB": 50}
     ],
 )
 def test_a_size_is_told_in_the_largest_unit_that_leaves_a_whole_part(size_bytes: int, shown: str) -> None:
-    assert _human(size_bytes) == shown
+    assert human_size(size_bytes) == shown
 
 
 @given(size_bytes=st.integers(0, 1 << 60))
 def test_a_told_size_is_close_to_the_size(size_bytes: int) -> None:
-    number, unit = _human(size_bytes).split()
+    number, unit = human_size(size_bytes).split()
     assert abs(float(number) * (1 << UNITS[unit]) - size_bytes) <= size_bytes * 0.06

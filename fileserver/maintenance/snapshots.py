@@ -1,0 +1,85 @@
+"""The folder that holds backups: complete snapshots, and a staging of its own.
+
+snapshots/<UTC time>/           one complete snapshot, with its manifest.jsonl
+staging/<32 hex digits>/        a snapshot in progress, as in a working directory
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fileserver.core.errors import NotReady, SettingsError
+from fileserver.core.settings import LimitSettings
+from fileserver.maintenance import manifest
+from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, make_directory_durable
+from fileserver.storage.locks import KeyLocks
+from fileserver.storage.staging import Staging
+
+_SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
+
+WIDEST_LIMITS = LimitSettings(max_file_bytes=1 << 62, max_path_bytes=2048, max_path_depth=256)
+"""What was stored once is kept, whatever the settings say by now; only the reserve of free space holds."""
+
+
+class Snapshots:
+    """The snapshots in the folder *root*, which is made if it is missing."""
+
+    def __init__(self, root: Path, modes: Modes) -> None:
+        """Raises SettingsError if *root* is a working directory."""
+        if (root / "staging").is_dir() and not (root / "snapshots").is_dir():
+            raise SettingsError(f"{root} is a working directory, not a folder for backups")
+        self._folder = root / "snapshots"
+        make_directory_durable(self._folder, modes.directory)
+        self.staging = Staging(root / "staging", modes, WIDEST_LIMITS)
+        self._locks = KeyLocks(self.staging.root / ".locks")
+        make_directory(self.staging.root, modes.directory)
+        fsync_directory(root)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one to make a snapshot here, and remove what others left half-made.
+
+        Raises NotReady if another one is being made.
+        """
+        with self._locks.hold_if_free("snapshots", 0) as lock:
+            if lock is None:
+                raise NotReady("another backup into this folder is running")
+            self.staging.recover()
+            yield
+
+    def newest(self) -> Path | None:
+        """The newest snapshot."""
+        return newest_snapshot(self._folder)
+
+    def publish(self, made: Path, began_at: datetime) -> Path:
+        """Put the durable folder *made* among the snapshots, durably; returns its new path."""
+        path = self._folder / began_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        os.rename(made, path)
+        fsync_directory(self._folder)
+        return path
+
+
+def newest_snapshot(folder: Path) -> Path | None:
+    """The snapshot in *folder* that was begun last."""
+    names = sorted((name for name in os.listdir(folder) if _SNAPSHOT.fullmatch(name)), reverse=True)
+    return next((folder / name for name in names if (folder / name / manifest.NAME).is_file()), None)
+
+
+def find_snapshot(source: Path) -> Path:
+    """*source* if it is a snapshot, else the newest of those in the folder *source*. Raises SettingsError."""
+    if (source / manifest.NAME).is_file():
+        return source
+    found = newest_snapshot(source / "snapshots") if (source / "snapshots").is_dir() else None
+    if found is None:
+        raise SettingsError(f"{source} is neither a snapshot nor a folder with one")
+    return found
+
+
+def refuse_overlap(working_directory: Path, other: Path) -> None:
+    """Raise SettingsError if one of the two folders lies in the other; neither needs to be there yet."""
+    one, two = working_directory.resolve(), other.resolve()
+    if one.is_relative_to(two) or two.is_relative_to(one):
+        raise SettingsError(f"{other} and the working directory {working_directory} must not lie in each other")
