@@ -7,9 +7,11 @@ import click
 
 from fileserver._version import __version__
 from fileserver.cli.demo import demo
+from fileserver.cli.gc import gc
 from fileserver.cli.options import directory_option
 from fileserver.cli.runserver import runserver
 from fileserver.cli.shell import shell
+from fileserver.cli.trash import trash
 from fileserver.core.errors import SettingsError
 
 EXIT_SETTINGS = 2
@@ -43,5 +45,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, shell, demo):
+for command in (runserver, shell, demo, gc, trash):
     cli.add_command(command)

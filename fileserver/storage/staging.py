@@ -94,7 +94,7 @@ class Transaction:
             digests = hasher.digests()
             incoming.declared.verify(digests, incoming.what)
             if incoming.mtime_ns is not None:
-                os.utime(fd, ns=(incoming.mtime_ns, incoming.mtime_ns))
+                os.utime(fd, ns=(time.time_ns(), incoming.mtime_ns))
             write_record(fd, digests)
             if durable:
                 os.fsync(fd)
@@ -135,7 +135,7 @@ class Transaction:
         fd = create_file(path, self._modes.file)
         with io.FileIO(fd, "rb+") as file:
             write(file)
-            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            os.utime(fd, ns=(time.time_ns(), mtime_ns))
             digests = hash_descriptor(fd, ("sha256",))
             write_record(fd, digests)
             os.fsync(fd)

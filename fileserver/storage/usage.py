@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,7 +184,7 @@ def _count(counter: Counter) -> bytes:
 
 
 def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
-    """Every regular file below *root*, by its name."""
+    """Every regular file below *root*, by its name; what is removed meanwhile is left out."""
     todo = [root]
     while todo:
         folder = todo.pop()
@@ -199,7 +199,8 @@ def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
             if entry.is_dir(follow_symlinks=False):
                 todo.append(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
-                yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
+                with suppress(FileNotFoundError):
+                    yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
 
 
 def each_folder(root: Path) -> Iterator[tuple[str, Usage]]:
