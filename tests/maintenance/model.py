@@ -80,12 +80,20 @@ class World:
         if self.is_promised(content):
             self.referenced.add(content)
 
+    def forget(self, content: bytes) -> None:
+        """Let the last exercise that needs the file be deleted."""
+        self.referenced.discard(content)
+
     def keep_list(self) -> tuple[frozenset[bytes], float]:
         return frozenset(bytes.fromhex(sha1(content)) for content in self.referenced), self.days
 
     def submit(self, number: int, content: bytes) -> None:
         store(self.services, {"a": content}, SUBMISSIONS[number])
         self.stored[f"submissions/{SUBMISSIONS[number]}"] = (self.days, content)
+
+    def fetch_archive(self, number: int, content: bytes) -> None:
+        if f"submissions/{SUBMISSIONS[number]}" in self.stored:
+            self.services.submissions.open_archive(SUBMISSIONS[number].archive_name).close()
 
     def put_result(self, number: int, content: bytes) -> None:
         self.services.results.store(f"{number}.zip", incoming(content))

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from fileserver.core.settings import parse_settings
 from fileserver.services import build_services
@@ -41,40 +41,22 @@ class Retention(RuleBasedStateMachine):
         with closing(self.world.services):
             shutil.rmtree(self.root)
 
-    @rule(content=contents)
-    def upload(self, content: bytes) -> None:
-        self.world.upload(content)
+    @initialize()
+    def begin(self) -> None:
+        for number, content in enumerate(CONTENTS):
+            self.world.upload(content)
+            self.store("submit" if number else "put_result", number % 2, content)
+        self.world.pass_days(1.5)
 
-    @rule(content=contents)
-    def ask(self, content: bytes) -> None:
-        self.world.ask(content)
+    @rule(what=st.sampled_from(["upload", "ask", "ask", "read", "refer", "refer", "forget"]), content=contents)
+    def need(self, what: str, content: bytes) -> None:
+        getattr(self.world, what)(content)
 
-    @rule(content=contents)
-    def read(self, content: bytes) -> None:
-        self.world.read(content)
+    @rule(what=st.sampled_from(["submit", "put_result", "fetch_archive"]), number=numbers, content=versions)
+    def store(self, what: str, number: int, content: bytes) -> None:
+        getattr(self.world, what)(number, content)
 
-    @rule(content=contents)
-    def refer(self, content: bytes) -> None:
-        self.world.refer(content)
-
-    @rule(content=contents)
-    def forget(self, content: bytes) -> None:
-        self.world.referenced.discard(content)
-
-    @rule(number=numbers, content=versions)
-    def submit(self, number: int, content: bytes) -> None:
-        self.world.submit(number, content)
-
-    @rule(number=numbers)
-    def fetch_archive(self, number: int) -> None:
-        if f"submissions/{SUBMISSIONS[number]}" in self.world.stored:
-            self.world.services.submissions.open_archive(SUBMISSIONS[number].archive_name).close()
-
-    @rule(number=numbers, content=versions)
-    def put_result(self, number: int, content: bytes) -> None:
-        self.world.put_result(number, content)
-
-    @rule(days=st.sampled_from([0.3, 0.9, 1.1, 2.2, 3.3, 6]))
+    @rule(days=st.sampled_from([0.3, 0.9, 1.1, 1.9, 2.2, 3.3, 6]))
     def pass_days(self, days: float) -> None:
         self.world.pass_days(days)
 
@@ -82,12 +64,13 @@ class Retention(RuleBasedStateMachine):
     def make_keep_list(self) -> tuple[frozenset[bytes], float]:
         return self.world.keep_list()
 
-    @rule(kept=consumes(keep_lists))
+    @rule(kept=keep_lists)
     def collect_with_a_list_that_may_be_old(self, kept: tuple[frozenset[bytes], float]) -> None:
         self.collect(kept)
 
-    @rule()
-    def collect_with_a_new_list(self) -> None:
+    @rule(days=st.sampled_from([0, 1.1, 2.2]))
+    def collect_with_a_new_list(self, days: float) -> None:
+        self.world.pass_days(days)
         self.collect(self.world.keep_list())
 
     def collect(self, kept: tuple[frozenset[bytes], float]) -> None:
@@ -98,8 +81,8 @@ class Retention(RuleBasedStateMachine):
         assert [(one.bucket, one.key) for one in removals] == [(one.bucket, one.key) for one in would]
         self.world.account(before, removals)
 
-    @rule(content=versions, data=st.data())
-    def collect_while_it_is_used(self, content: bytes, data: st.DataObject) -> None:
+    @rule(days=st.sampled_from([2.2, 3.3]), content=versions, data=st.data())
+    def collect_while_it_is_used(self, days: float, content: bytes, data: st.DataObject) -> None:
         """What gc is about to take is used, or replaced, in the last moment."""
         world, take = self.world, HoldingArea.take
 
@@ -108,8 +91,8 @@ class Retention(RuleBasedStateMachine):
                 self.use(bucket, key, content)
             return take(area, bucket, key, reason, move)
 
-        kept = world.keep_list()
-        before = world.files()
+        world.pass_days(days)
+        kept, before = world.keep_list(), world.files()
         HoldingArea.take = late_take  # type: ignore[method-assign]
         try:
             removals = list(world.collector(kept).collect())
@@ -156,6 +139,6 @@ class Retention(RuleBasedStateMachine):
 
 
 Retention.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_retention = Retention.TestCase

@@ -5,11 +5,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import Sha1
+from fileserver.grading import task_files as task_files_module
 from fileserver.grading.task_files import TaskFiles
 from fileserver.services import Services
 from fileserver.storage import last_use
@@ -17,7 +19,7 @@ from fileserver.storage.filesystem import set_access_time
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.last_use import DAY_NS, is_recent, last_used_ns, note_use
 from fileserver.storage.local import LocalBucket
-from tests.storage.sources import Bench, content_of, files, incoming, within
+from tests.storage.sources import Bench, content_of, files, incoming, is_locked, within
 from tests.storage.submitting import ARCHIVE, JOB, archive_bytes, store
 from tests.support.ageing import make_older
 from tests.support.messages import sha1
@@ -171,6 +173,27 @@ def test_what_is_uploaded_anew_while_it_is_asked_about_is_there(
     between(monkeypatch, replace)
     assert services.task_files.missing([DATA]) == []
     assert is_recent(last_used_ns(path.stat()))
+
+
+def test_to_note_a_use_and_to_take_away_exclude_each_other(
+    services: Services, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both judge and act under the lock of the file."""
+    locks, locked = services.task_files._locks, []
+    move_out = LocalBucket.move_out
+
+    def observed_note(fd: int) -> None:
+        locked.append(is_locked(locks, "task_files", DATA))
+
+    def observed_move(bucket: LocalBucket, *arguments: Any) -> bool:
+        locked.append(is_locked(locks, "task_files", DATA))
+        return move_out(bucket, *arguments)
+
+    monkeypatch.setattr(task_files_module, "note_use", observed_note)
+    monkeypatch.setattr(LocalBucket, "move_out", observed_move)
+    assert services.task_files.missing([DATA]) == []
+    assert services.task_files.take_away("tasks", DATA, tmp_path / "taken", time.time_ns())
+    assert locked == [True, True]
 
 
 def test_a_use_of_an_archive_is_noted(services: Services) -> None:
