@@ -2,7 +2,6 @@
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ import pytest
 
 from fileserver.core.names import SubmissionId
 from fileserver.maintenance import gc as gc_module
-from fileserver.maintenance.gc import Collector, longest_unused_first, stored_task_files
-from fileserver.maintenance.listing import Listed
+from fileserver.maintenance.gc import stored_task_files
 from fileserver.services import Services
 from fileserver.storage.holding import HoldingArea
 from fileserver.storage.local import LocalBucket
 from tests.maintenance.collecting import DATA, NAME, collect, fill, keep, names, snapshot
-from tests.storage.sources import MakeServices, content_of, files, incoming, read_all, tree
+from tests.storage.sources import MakeServices, files, incoming, read_all, tree
 from tests.storage.submitting import ARCHIVE, JOB, archived, store
-from tests.support.ageing import age, make_older, use_earlier
+from tests.support.ageing import age, use_earlier
 
 ALL = {
     "archive_days": 10,
@@ -277,119 +275,9 @@ def test_what_the_server_did_not_store_is_left(make_services: MakeServices, root
     assert collect(services) == []
 
 
-def submit_archives(services: Services, days: dict[str, float]) -> None:
-    """Submissions whose archives were used so many days ago."""
-    for name, used_days in days.items():
-        submission = SubmissionId(name)
-        store(services, {"a": b"x" * 5000}, submission)
-        for path in (
-            services.folders.root / name,
-            services.buckets["submission_archives"].path(submission.archive_name),
-        ):
-            make_older(path, used_days)
-
-
-def test_for_free_bytes_the_longest_unused_archives_go_first(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    submit_archives(services, {"b": 2, "d": 4, "a": 1, "c": 3})
-    size_bytes = services.buckets["submission_archives"].info("a.zip").st_size
-    monkeypatch.setattr(services.staging.space, "free_bytes", lambda: 10_000)
-    assert collect(services, free_bytes=10_000) == []
-    removals = collect(services, free_bytes=10_000 + size_bytes + 1)
-    assert [removal.key for removal in removals] == ["d.zip", "c.zip"]
-    assert archived(services, SubmissionId("d").archive_name)["d/a"] == b"x" * 5000
-
-
-def test_what_goes_anyway_spares_other_archives(
-    make_services: MakeServices, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    services = make_services(retention={"archive_days": 3, "result_days": 1})
-    services.results.store("old.zip", incoming(b"y" * 20_000))
-    age(root, 2)
-    collect(services)
-    age(root, 8)
-    submit_archives(services, {"a": 1, "b": 2, "d": 4})
-    monkeypatch.setattr(services.staging.space, "free_bytes", lambda: 10_000)
-    removals = collect(services, free_bytes=25_000, dry_run=True)
-    assert [removal.bucket for removal in removals] == ["trash", "submission_archives"]
-    assert removals == collect(services, free_bytes=25_000)
-
-
-def test_what_would_be_free_is_told(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    submit_archives(services, {"a": 1})
-    monkeypatch.setattr(services.staging.space, "free_bytes", lambda: 7)
-    collector = Collector(services, time.time_ns(), dry_run=True)
-    (removal,) = collector.collect(10**9)
-    assert collector.free_bytes() == 7 + removal.size_bytes
-
-
-def test_the_order_of_the_last_use_needs_little_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gc_module, "ARCHIVES_AT_ONCE", 3)
-    listed = []
-    for number in range(10):
-        (tmp_path / str(number)).write_bytes(b"")
-        os.utime(tmp_path / str(number), ns=(number // 2, 0))
-        listed.append(Listed(str(number), (tmp_path / str(number)).stat()))
-    shuffled = listed[5:] + listed[:5]
-    assert list(longest_unused_first(lambda: iter(shuffled))) == listed
-
-
 def test_all_task_files_are_known(services: Services, root: Path) -> None:
     services.task_files.store(files({"a": b"1", "b": b"2"}))
     (root / "exercises" / NAME[0]).mkdir(parents=True)
     (root / "exercises" / NAME[0] / NAME).write_bytes(DATA)
     assert len(list(stored_task_files(services))) == 3
     assert NAME in stored_task_files(services)
-
-
-def test_what_lies_in_the_trash_goes_for_good_after_its_days(make_services: MakeServices, root: Path) -> None:
-    services = make_services(retention={"result_days": 1, "trash_days": 7})
-    services.results.store("job.zip", incoming(b"result"))
-    age(root, 2)
-    collect(services)
-    age(root, 6.9)
-    assert collect(services) == []
-    age(root, 0.2)
-    (removal,) = collect(services)
-    assert (removal.bucket, removal.to_trash, removal.size_bytes) == ("trash", False, 6)
-    assert "results/job.zip" in removal.reason
-    assert "trash_days is 7" in removal.reason
-    assert list((root / "trash").iterdir()) == []
-
-
-def test_trash_may_be_kept_for_ever_and_quarantine_always_is(make_services: MakeServices, root: Path) -> None:
-    services = make_services(retention={"result_days": 1, "trash_days": 0})
-    services.results.store("job.zip", incoming(b"result"))
-    bucket = services.buckets["results"]
-    services.attachments.store("att", incoming(b"attached"))
-    attachments = services.buckets["attachments"]
-    info = attachments.info("att")
-    version = (info.st_ino, info.st_mtime_ns)
-    services.quarantine.take("attachments", "att", "damaged", lambda path: attachments.move_out("att", path, version))
-    age(root, 2)
-    collect(services)
-    age(root, 10_000)
-    assert collect(services) == []
-    assert len(list(services.trash.held())) == len(list(services.quarantine.held())) == 1
-    assert not bucket.path("job.zip").exists()
-
-
-@pytest.mark.parametrize("area", ["trash", "quarantine"])
-def test_what_a_crash_left_hollow_is_removed(services: Services, root: Path, area: str) -> None:
-    entry = root / area / "20200101T000000Z-0123abcd"
-    entry.mkdir(parents=True)
-    (removal,) = collect(services)
-    assert (removal.bucket, removal.key, removal.size_bytes) == (area, entry.name, 0)
-    assert not entry.exists()
-
-
-def test_a_result_that_was_edited_in_the_trash_is_still_in_one_piece(make_services: MakeServices, root: Path) -> None:
-    services = make_services(retention={"result_days": 1})
-    services.results.store("job.zip", incoming(b"result"))
-    age(root, 2)
-    collect(services)
-    services.results.store("job.zip", incoming(b"newer"))
-    assert content_of(services.buckets["results"], "job.zip") == b"newer"
-    (held,) = services.trash.held()
-    assert held.path.read_bytes() == b"result"

@@ -130,8 +130,9 @@ class Retention(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def put_back(self, data: st.DataObject) -> None:
-        if self.world.trashed:
-            self.world.put_back(data.draw(st.sampled_from(sorted(self.world.trashed))))
+        if trashed := self.world.trashed:
+            # Their names are random, what they are is not.
+            self.world.put_back(data.draw(st.sampled_from(sorted(trashed, key=lambda name: trashed[name]))))
 
     @invariant()
     def nothing_is_lost(self) -> None:
