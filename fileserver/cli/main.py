@@ -9,11 +9,13 @@ from fileserver._version import __version__
 from fileserver.cli.backup import backup
 from fileserver.cli.check import check
 from fileserver.cli.demo import demo
+from fileserver.cli.gc import gc
 from fileserver.cli.options import directory_option
 from fileserver.cli.restore import restore
 from fileserver.cli.runserver import runserver
 from fileserver.cli.shell import shell
 from fileserver.cli.stats import stats
+from fileserver.cli.trash import trash
 from fileserver.core.errors import FileserverError, SettingsError
 
 EXIT_FAILED = 1
@@ -48,5 +50,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, shell, demo, check, backup, restore, stats):
+for command in (runserver, shell, demo, check, gc, trash, backup, restore, stats):
     cli.add_command(command)

@@ -152,6 +152,26 @@ class MaintenanceSettings:
 
 
 @dataclass(frozen=True)
+class RetentionSettings:
+    """After how many days things go, when `gc` is run; 0 keeps them for ever."""
+
+    archive_days: int = 0
+    submission_days: int = 0
+    result_days: int = 0
+    attachment_days: int = 0
+    task_file_grace_days: int = 0
+    trash_days: int = 7
+
+    def problem(self) -> str | None:
+        for item in dataclasses.fields(self):
+            if getattr(self, item.name) < 0:
+                return f"{item.name} must be at least 1, or 0 to keep for ever"
+        if self.task_file_grace_days == 1:
+            return "task_file_grace_days must be at least 2, as uses are noted to the day, or 0 to keep for ever"
+        return None
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings; made by `parse_settings`, never changed afterwards."""
 
@@ -161,6 +181,7 @@ class Settings:
     grading: GradingSettings = field(default_factory=GradingSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
 
 SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in dataclasses.fields(Settings)}

@@ -17,6 +17,7 @@ from fileserver.grading.archives import COMMENT_BYTES, archive_writer, layout_co
 from fileserver.storage.filesystem import open_below
 from fileserver.storage.folders import LocalFolders
 from fileserver.storage.interface import StagedFile, StoredFile
+from fileserver.storage.last_use import is_recent, note_use
 from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging, Transaction
@@ -190,6 +191,8 @@ class Submissions:
         except NotFound:
             return None
         if self.belongs(archive, version):
+            if not is_recent(archive.last_used_ns):
+                note_use(archive.file.fileno())
             return archive
         archive.close()
         return None

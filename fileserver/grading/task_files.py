@@ -8,12 +8,14 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 
 from fileserver.core.errors import Collision, NotFound
 from fileserver.core.incoming import IncomingFile
 from fileserver.core.names import Sha1, check_text, quoted
 from fileserver.storage.interface import StagedFile, StoredFile
-from fileserver.storage.local import LocalBucket
+from fileserver.storage.last_use import is_recent, last_used_ns, note_use
+from fileserver.storage.local import LocalBucket, version_of
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.records import write_record
 from fileserver.storage.staging import Staging, hash_descriptor
@@ -94,7 +96,10 @@ class TaskFiles:
                 raise _collision(sha1)
 
     def open(self, sha1: Sha1) -> StoredFile:
-        """Open a task file whose bytes have its name's SHA-1. Raises NotFound, also for a damaged one."""
+        """Open a task file whose bytes have its name's SHA-1. Raises NotFound, also for a damaged one.
+
+        That is noted as its use, so that nothing that was found here is taken away within the next day.
+        """
         state = "not stored"
         # The first once more: an upload moves a file from the second to the first.
         for bucket in (*self._buckets, self._buckets[0]):
@@ -102,11 +107,33 @@ class TaskFiles:
                 stored = bucket.open(sha1)
             except NotFound:
                 continue
-            if self._is_whole(stored, sha1):
+            if not self._is_whole(stored, sha1):
+                state = "damaged; upload it again"
+            elif is_recent(stored.last_used_ns) or self._note_use(bucket, sha1, stored):
                 return stored
             stored.close()
-            state = "damaged; upload it again"
         raise NotFound(f"task file {sha1} is {state}")
+
+    def _note_use(self, bucket: LocalBucket, sha1: Sha1, stored: StoredFile) -> bool:
+        """Note that *stored* is used; False if it was taken away or replaced meanwhile."""
+        with self._locks.hold("task_files", sha1):
+            info = bucket.info(sha1)
+            if info is None or version_of(info) != (stored.inode, stored.mtime_ns):
+                return False
+            note_use(stored.file.fileno())
+        return True
+
+    def take_away(self, bucket_name: str, sha1: Sha1, target: Path, unused_since_ns: int) -> bool:
+        """Move the copy in that bucket to the path *target*, durably, if it was neither stored nor used since then.
+
+        Tells whether it was moved.
+        """
+        bucket = next(bucket for bucket in self._buckets if bucket.name == bucket_name)
+        with self._locks.hold("task_files", sha1):
+            info = bucket.info(sha1)
+            if info is None or last_used_ns(info) >= unused_since_ns:
+                return False
+            return bucket.move_out(sha1, target, version_of(info))
 
     def _is_whole(self, stored: StoredFile, sha1: Sha1) -> bool:
         if stored.record and stored.record.has_sha1(sha1):
@@ -125,7 +152,7 @@ class TaskFiles:
         return whole
 
     def missing(self, hashes: Iterable[Sha1]) -> list[Sha1]:
-        """Those of *hashes* that are not stored, or not whole, in the order given."""
+        """Those of *hashes* that are not stored, or not whole, in the order given; the use of the others is noted."""
         missing = []
         for sha1 in hashes:
             try:

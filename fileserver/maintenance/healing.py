@@ -73,7 +73,7 @@ class Healing:
         try:
             self._store(look, whole)
         except BaseException as error:
-            quarantine.remove(quarantine.get(kept))
+            quarantine.remove(kept)
             if isinstance(error, (DigestMismatch, *NOT_A_ZIP)):
                 return ""
             raise

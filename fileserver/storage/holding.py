@@ -4,24 +4,30 @@ Each thing lies in a folder of its own, `<time>-<8 hex digits>/`: a `note.json` 
 was taken, and the file or folder itself under `content`. Ordinary tools can look into it.
 """
 
+import fcntl
 import json
+import logging
 import os
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fileserver.core.errors import NotFound
 from fileserver.core.incoming import Incoming
 from fileserver.core.names import quoted
-from fileserver.storage.filesystem import fsync_directory
+from fileserver.storage.filesystem import fsync_directory, make_directory_durable
 from fileserver.storage.staging import Staging
 from fileserver.storage.usage import folder_bytes
 
+log = logging.getLogger(__name__)
+
 _NOTE, _CONTENT = "note.json", "content"
+_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,13 @@ class Held:
     """The file or folder itself."""
 
     def size_bytes(self) -> int:
-        """Its bytes, of a folder those of all files in it."""
-        return folder_bytes(self.path) if self.path.is_dir() else self.path.lstat().st_size
+        """Its bytes, of a folder those of all files in it; 0 if it is gone."""
+        if self.path.is_dir() and not self.path.is_symlink():
+            return folder_bytes(self.path)
+        try:
+            return self.path.lstat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 class HoldingArea:
@@ -63,49 +74,78 @@ class HoldingArea:
         """
         note = Note(bucket, key, reason, time.time())
         name = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime(note.taken_at)) + secrets.token_hex(4)
-        entry = self.root / name
+        make_directory_durable(self.root, 0o700)
+        with self._locked(fcntl.LOCK_SH):
+            self._publish_note(name, note)
+            content = self.root / name / _CONTENT
+            try:
+                moved = move(content)
+            finally:
+                if not os.path.lexists(content):
+                    shutil.rmtree(content.parent, ignore_errors=True)
+        return name if moved else None
+
+    def _publish_note(self, name: str, note: Note) -> None:
         with self._staging.transaction(None) as transaction:
             folder = transaction.folder(name)
             transaction.receive(folder / _NOTE, Incoming(iter([json.dumps(asdict(note)).encode() + b"\n"])))
             fsync_directory(folder)
-            self._make_root()
-            os.rename(folder, entry)
+            os.rename(folder, self.root / name)
         fsync_directory(self.root)
-        moved = False
-        try:
-            moved = move(entry / _CONTENT)
-        finally:
-            if not moved and not os.path.lexists(entry / _CONTENT):
-                shutil.rmtree(entry, ignore_errors=True)
-        return name if moved else None
 
-    def _make_root(self) -> None:
+    @contextmanager
+    def _locked(self, operation: int) -> Iterator[None]:
+        """Hold the lock of the area: shared by those who take something in, of whom there may be many."""
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.root.mkdir(0o700)
-        except FileExistsError:
-            return
-        fsync_directory(self.root.parent)
+            fcntl.flock(fd, operation)
+            yield
+        finally:
+            os.close(fd)
+
+    def names(self) -> list[str]:
+        """The names of all entries, the oldest first."""
+        return sorted(filter(_NAME.fullmatch, os.listdir(self.root))) if self.root.is_dir() else []
 
     def held(self) -> Iterator[Held]:
         """Everything here, the oldest first; what a crash left without content is left out."""
-        for name in sorted(os.listdir(self.root)) if self.root.is_dir() else ():
-            with suppress(NotFound):
+        for name in self.names():
+            try:
                 yield self.get(name)
+            except NotFound:
+                if self._has_content(name):
+                    log.error("%s/%s has no note that can be read; it is left alone", self.root.name, name)
+
+    def hollow(self) -> list[str]:
+        """The names of entries without content, as a crash leaves them; none while something is just taken in."""
+        if not self.root.is_dir():
+            return []
+        with suppress(BlockingIOError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return [name for name in self.names() if not self._has_content(name)]
+        return []
+
+    def _has_content(self, name: str) -> bool:
+        return os.path.lexists(self.root / name / _CONTENT)
 
     def get(self, name: str) -> Held:
         """The thing held as *name*. Raises NotFound."""
         entry = self.root / name
-        try:
-            note = Note(**json.loads((entry / _NOTE).read_bytes()))
-        except (OSError, ValueError, TypeError):
-            raise NotFound(f"{quoted(name)} is not in {self.root.name}") from None
-        if "/" in name or not os.path.lexists(entry / _CONTENT):
-            raise NotFound(f"{quoted(name)} is not in {self.root.name}")
-        return Held(name, note, entry / _CONTENT)
+        if _NAME.fullmatch(name) and self._has_content(name):
+            with suppress(OSError, ValueError, TypeError, LookupError):
+                return Held(name, _parse_note((entry / _NOTE).read_bytes()), entry / _CONTENT)
+        raise NotFound(f"{quoted(name)} is not in {self.root.name}")
 
-    def remove(self, held: Held) -> None:
-        """Delete one thing for good, or what is left of its entry after it was moved back; durable on return."""
+    def remove(self, name: str) -> bool:
+        """Delete the entry *name*, whole or hollow, for good and durably; tells whether it was there."""
         with self._staging.transaction(None) as transaction:
-            with suppress(FileNotFoundError):
-                os.rename(self.root / held.name, transaction.path / held.name)
+            try:
+                os.rename(self.root / name, transaction.path / name)
+            except FileNotFoundError:
+                return False
             fsync_directory(self.root)
+        return True
+
+
+def _parse_note(data: bytes) -> Note:
+    fields = json.loads(data)
+    return Note(str(fields["bucket"]), str(fields["key"]), str(fields["reason"]), float(fields["taken_at"]))

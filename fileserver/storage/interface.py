@@ -35,6 +35,8 @@ class StoredFile:
     mtime_ns: int
     inode: int
     record: Record | None
+    last_used_ns: int
+    """When it was used or stored last, before it was opened now; nanoseconds since the epoch, up to a day early."""
 
     @property
     def sha256(self) -> bytes | None:

@@ -9,15 +9,25 @@ from fileserver.core.errors import NotFound
 from fileserver.core.names import quoted
 from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, open_below, raise_error
 from fileserver.storage.interface import Bucket, StagedFile, StoredFile
+from fileserver.storage.last_use import last_used_ns
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.records import read_record
 from fileserver.storage.usage import Usage, UsageLedger
+
+Version = tuple[int, int]
+"""What tells the versions of one name apart: the inode, and the modification time in nanoseconds."""
+
+
+def version_of(info: os.stat_result) -> Version:
+    """The version of the file of this status."""
+    return info.st_ino, info.st_mtime_ns
 
 
 def stored_file(fd: int) -> StoredFile:
     """A StoredFile of the open descriptor *fd*, which it takes over."""
     info = os.fstat(fd)
-    return StoredFile(io.FileIO(fd), info.st_size, info.st_mtime_ns, info.st_ino, read_record(fd, info))
+    record = read_record(fd, info)
+    return StoredFile(io.FileIO(fd), info.st_size, info.st_mtime_ns, info.st_ino, record, last_used_ns(info))
 
 
 class LocalBucket(Bucket):
@@ -46,8 +56,12 @@ class LocalBucket(Bucket):
     def _place(self, key: str) -> str:
         return f"{key[0]}/{key}" if self._sharded else key
 
+    def path(self, key: str) -> Path:
+        """Where the file of *key* lies, if there is one."""
+        return self.root / self._place(key)
+
     def put(self, key: str, staged: StagedFile) -> None:
-        final = self.root / self._place(key)
+        final = self.path(key)
         with self._locks.hold(self.name, key) as lock:
             more = Usage(1, staged.size_bytes) - self.usage(key)
             with self._ledger.change(lock, more, final, staged.path.stat().st_ino):
@@ -66,10 +80,15 @@ class LocalBucket(Bucket):
 
     def usage(self, key: str) -> Usage:
         """What is held under *key*: one file, or none."""
+        info = self.info(key)
+        return Usage(1, info.st_size) if info else Usage(0, 0)
+
+    def info(self, key: str) -> os.stat_result | None:
+        """The status of what lies under *key*; None if there is nothing."""
         try:
-            return Usage(1, (self.root / self._place(key)).lstat().st_size)
+            return self.path(key).lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return Usage(0, 0)
+            return None
 
     def open(self, key: str, *, unnoticed: bool = False) -> StoredFile:
         try:
@@ -80,16 +99,16 @@ class LocalBucket(Bucket):
     def delete(self, key: str) -> None:
         if not self.discard(key):
             raise NotFound(f"{quoted(key)} is not in {self.name}")
-        fsync_directory((self.root / self._place(key)).parent)
+        fsync_directory(self.path(key).parent)
 
-    def discard(self, key: str) -> bool:
-        """Remove *key* if it is there, not yet durably; tell whether it was."""
-        path = self.root / self._place(key)
+    def discard(self, key: str, version: Version | None = None) -> bool:
+        """Remove *key*, not yet durably, if it is there and of the *version* given; tell whether it was."""
+        path = self.path(key)
         with self._locks.hold(self.name, key) as lock:
-            used = self.usage(key)
-            if not used.files:
+            info = self.info(key)
+            if info is None or version not in (None, version_of(info)):
                 return False
-            with self._ledger.change(lock, Usage(0, 0) - used, path, None):
+            with self._ledger.change(lock, Usage(-1, -info.st_size), path, None):
                 path.unlink(missing_ok=True)  # An admin may be faster.
         return True
 
@@ -98,7 +117,7 @@ class LocalBucket(Bucket):
 
         The file must be durable already. Raises QuotaExceeded.
         """
-        path = self.root / self._place(key)
+        path = self.path(key)
         with self._locks.hold(self.name, key) as lock:
             if os.path.lexists(path):
                 return False
@@ -110,18 +129,15 @@ class LocalBucket(Bucket):
                 fsync_directory(path.parent)
         return True
 
-    def move_out(self, key: str, target: Path, version: tuple[int, int]) -> bool:
+    def move_out(self, key: str, target: Path, version: Version) -> bool:
         """Move *key* to the path *target* on the same file system, durably, if it is still that *version*.
 
-        The version is the inode and the modification time in nanoseconds. Tells whether it was moved.
+        Tells whether it was moved.
         """
-        path = self.root / self._place(key)
+        path = self.path(key)
         with self._locks.hold(self.name, key) as lock:
-            try:
-                info = path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                return False
-            if (info.st_ino, info.st_mtime_ns) != version:
+            info = self.info(key)
+            if info is None or version_of(info) != version:
                 return False
             with self._ledger.change(lock, Usage(-1, -info.st_size), path, None):
                 os.rename(path, target)

@@ -138,7 +138,7 @@ class Transaction:
         fd = create_file(path, self._modes.file)
         with io.FileIO(fd, "rb+") as file:
             write(file)
-            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            os.utime(fd, ns=(time.time_ns(), mtime_ns))
             digests = hash_descriptor(fd, ("sha256",))
             write_record(fd, digests)
             os.fsync(fd)

@@ -24,6 +24,8 @@ JOB = SubmissionId("job")
 STEPS = ["rename", "unlink", "rmdir", "mkdir", "fsync", "write", "utime", "setxattr", "pwrite", "fchmod"]
 DIED = 9
 
+Action = Callable[[Services, dict[str, bytes]], None]
+
 
 def files(content: dict[str, bytes]) -> Iterator[IncomingFile]:
     for name, data in content.items():
@@ -66,7 +68,7 @@ def arm(fatal_step: int) -> None:
     folders_module.exchange = fragile(folders_module.exchange)
 
 
-def live_and_die(directory: Path, action: Callable[[Services, dict[str, bytes]], None], fatal_step: int) -> None:
+def live_and_die(directory: Path, action: Action, fatal_step: int) -> None:
     services = build_services(parse_settings({"storage": {"working_directory": directory}}))
     action(services, OLD)
     arm(fatal_step)
@@ -74,15 +76,16 @@ def live_and_die(directory: Path, action: Callable[[Services, dict[str, bytes]],
     os._exit(0)
 
 
-def main(folder: Path, action: str) -> None:
+def die_at_each_step(folder: Path, action: Action) -> None:
+    """Let a child process do *action* with the old content, and die at each of its steps with the new one."""
     for fatal_step in count():
         child = os.fork()
         if not child:
-            live_and_die(folder / f"{fatal_step:03}", ACTIONS[action], fatal_step)
+            live_and_die(folder / f"{fatal_step:03}", action, fatal_step)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != DIED:
             sys.exit(status)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    die_at_each_step(Path(sys.argv[1]), ACTIONS[sys.argv[2]])

@@ -1,0 +1,64 @@
+"""What a working directory holds, one thing after the other, as it comes from the disk: in any order, in little memory.
+
+Only what the server itself could have stored is listed: regular files and folders, in their place, of valid names.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fileserver.core.errors import FileserverError
+from fileserver.core.names import SubmissionId
+from fileserver.storage.folders import LocalFolders
+from fileserver.storage.last_use import last_used_ns
+from fileserver.storage.local import LocalBucket, Version, version_of
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file, or the folder of a submission, and its status; times are nanoseconds since the epoch."""
+
+    key: str
+    info: os.stat_result
+
+    @property
+    def version(self) -> Version:
+        return version_of(self.info)
+
+    @property
+    def stored_ns(self) -> int:
+        return self.info.st_mtime_ns
+
+    @property
+    def used_ns(self) -> int:
+        """When it was used or stored last."""
+        return last_used_ns(self.info)
+
+
+def files_in(bucket: LocalBucket, parse: Callable[[str], str]) -> Iterator[Listed]:
+    """The files of *bucket* whose name *parse* takes; it raises an error for others."""
+    for entry in _files_below(bucket.root):
+        with suppress(FileserverError, FileNotFoundError):
+            key = parse(entry.name)
+            if Path(entry.path) == bucket.path(key):
+                yield Listed(key, entry.stat(follow_symlinks=False))
+
+
+def _files_below(folder: Path) -> "Iterator[os.DirEntry[str]]":
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_below(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                yield entry
+
+
+def submissions_in(folders: LocalFolders) -> Iterator[Listed]:
+    """The folders of submissions."""
+    with os.scandir(folders.root) as entries:
+        for entry in entries:
+            with suppress(FileserverError, FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    yield Listed(SubmissionId(entry.name), entry.stat(follow_symlinks=False))
