@@ -35,16 +35,9 @@ def gunicorn_server(
 ) -> Iterator[HttpServer]:
     """Run the production server: gunicorn with two workers of eight threads."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8"]
-    command += [
-        "--no-control-socket",
-        "--graceful-timeout",
-        "3",
-        "-b",
-        f"127.0.0.1:{port}",
-        *flags,
-        "fileserver:create_app()",
-    ]
+    command = [sys.executable, "-m", "gunicorn", "-w", "2", "--threads", "8", "--no-control-socket"]
+    command += ["-k", "fileserver.web.worker.PatientWorker", "--graceful-timeout", "3", "-b", f"127.0.0.1:{port}"]
+    command += [*flags, "fileserver:create_app()"]
     settings = {"FILESERVER_WORKING_DIRECTORY": str(directory), **(env or {})}
     with running(command, settings, directory, port) as server:
         yield server
