@@ -27,6 +27,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     one that has got its last answer and is not closed by its client yet, wait in the main loop and hold no thread.
     """
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Let no header of a request, such as SCRIPT_NAME, choose which part of its path counts."""
+        super().check_config(cfg, log)
+        cfg.set("forwarder_headers", "")
+
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection. Where there are no descriptors left, the worker goes on with those that it has."""
         try:

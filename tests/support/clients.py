@@ -93,6 +93,10 @@ class RawClient:
         """Whether the server sends something, or closes, within *seconds*."""
         return bool(select.select([self.socket], [], [], seconds)[0])
 
+    def has_more(self) -> bool:
+        """Whether anything comes before the server closes; waits for it."""
+        return bool(self._reader.peek(1))
+
     def read_final(self, method: str) -> Response:
         """Read answers until one that is not interim."""
         while True:
