@@ -61,6 +61,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock.renew()
         return super().handle(conn)
 
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Let the application answer *req*, the last one where a proxy may have seen another end of it."""
+        if any(name == "TRANSFER-ENCODING" and value.strip().lower() != "chunked" for name, value in req.headers):
+            req.force_close()
+        return super().handle_request(req, conn)
+
     def finish_request(self, conn: TConn, future: "Future[Any]") -> None:
         """Keep the connection, or end it so that the client can read its answer to the end (RFC 9112, 9.6)."""
         if future.cancelled() or future.exception() or future.result():
