@@ -36,6 +36,12 @@ def submitted(version: int) -> dict[str, bytes]:
     return {"a": body, "dir/b": body, f"only-{version}": b"1"}
 
 
+def read_version(server: HttpServer, path: str) -> int:
+    response = server.get(path)
+    assert response.status == 200, response
+    return version_of(response.body)
+
+
 def archived_version(response: Response, name: str) -> int | None:
     """The version in an archive, which holds nothing of another one; None for no archive."""
     if response.status == 404:
@@ -49,6 +55,7 @@ def archived_version(response: Response, name: str) -> int | None:
 
 def listed_version(response: Response) -> int:
     """The version that a listing shows, which holds nothing of another one."""
+    assert response.status == 200, response
     listed = {file["name"]: file["sha256"] for file in response.json()["files"]}
     version = next(int(name.removeprefix("only-")) for name in listed if name.startswith("only-"))
     assert listed == {path: hashlib.sha256(content).hexdigest() for path, content in submitted(version).items()}
@@ -91,9 +98,7 @@ def test_a_submission(gunicorn: HttpServer, seconds: float, tally: Tally):
 
     readers: list[Reader] = [lambda path=path: archived_version(gunicorn.get(path), name) for path in archives]
     readers += [lambda: listed_version(gunicorn.get(f"/submissions/{name}"))] * 2
-    readers += [
-        lambda file=file: version_of(gunicorn.get(f"/submissions/{name}/{file}").body) for file in ("a", "dir/b")
-    ]
+    readers += [lambda file=file: read_version(gunicorn, f"/submissions/{name}/{file}") for file in ("a", "dir/b")]
     tally.add("concurrent reads checked", run(History(), [write, write], readers, seconds))
 
 
@@ -104,7 +109,7 @@ def test_a_result_in_both_dialects(gunicorn: HttpServer, seconds: float, tally: 
         lambda version, path=path: gunicorn.put(path, body_of(version))
         for path in (path, f"/v1/worker-files/result/student/{short}")
     ]
-    readers: list[Reader] = [lambda: version_of(gunicorn.get(path).body)] * 4
+    readers: list[Reader] = [lambda: read_version(gunicorn, path)] * 4
     tally.add("concurrent reads checked", run(History(), writers, readers, seconds))
 
 
@@ -114,7 +119,7 @@ def test_an_attachment(gunicorn: HttpServer, seconds: float, tally: Tally):
     def write(version: int) -> Response:
         return gunicorn.put(path, body_of(version))
 
-    readers: list[Reader] = [lambda: version_of(gunicorn.get(path).body)] * 4
+    readers: list[Reader] = [lambda: read_version(gunicorn, path)] * 4
     tally.add("concurrent reads checked", run(History(), [write, write], readers, seconds))
 
 
