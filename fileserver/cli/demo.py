@@ -32,8 +32,9 @@ _INPUT = b"1 2 3\n"
 def gunicorn(directory: Path) -> Iterator[str]:
     """Run the production server on *directory* and a free port; yields its address."""
     port = free_port(0)
-    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8", "--no-control-socket"]
-    command += ["-b", f"{HOST}:{port}", "--log-level", "warning", "fileserver:create_app()"]
+    command = [sys.executable, "-m", "gunicorn", "-w", "2", "--threads", "8", "--no-control-socket"]
+    command += ["-k", "fileserver.web.worker.PatientWorker", "-b", f"{HOST}:{port}", "--log-level", "warning"]
+    command += ["fileserver:create_app()"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environ[f"{PREFIX}WORKING_DIRECTORY"] = str(directory)
     with subprocess.Popen(command, env=environ) as server:

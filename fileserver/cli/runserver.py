@@ -20,6 +20,7 @@ from gunicorn.app.base import BaseApplication
 from fileserver.app import create_app
 from fileserver.cli.options import directory_option
 from fileserver.configuration import load_settings
+from fileserver.web.worker import PatientWorker
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
@@ -41,7 +42,7 @@ class Gunicorn(BaseApplication):  # type: ignore[misc]
         self._app = app
         self._options: dict[str, Any] = {
             "bind": f"{HOST}:{port}",
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
             "threads": 8,
             "accesslog": "-",
             "loglevel": "warning",

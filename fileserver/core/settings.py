@@ -51,6 +51,7 @@ class LimitSettings:
     max_path_depth: int = 32
     min_free_bytes: int = AUTOMATIC
     max_idle_seconds: int = 60
+    min_bytes_per_second: int = 1024
 
     @property
     def names(self) -> NameLimits:

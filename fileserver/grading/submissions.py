@@ -5,10 +5,11 @@ it, the new version is the truth, with or without its archive, because an archiv
 folder's version (same modification time) and layout, and is rebuilt otherwise. So recovery has nothing to finish.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from fileserver.core.errors import NotFound
 from fileserver.core.incoming import IncomingFile
@@ -22,7 +23,7 @@ from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging, Transaction
 
-_RETRIES = 3
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,7 @@ class Submissions:
 
     def files(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         """The files of one version of the submission, sorted by path. Raises NotFound."""
-        for _ in range(_RETRIES):
-            # It may just be replaced: then the next look finds the new version.
-            with suppress(NotFound):
-                return self._list(submission_id)
-        return self._list(submission_id)
+        return self._read(submission_id, lambda: self._list(submission_id))
 
     def _list(self, submission_id: SubmissionId) -> list[SubmittedFile]:
         found = self._folders.open_all(submission_id)
@@ -122,11 +119,17 @@ class Submissions:
 
     def open_file(self, submission_id: SubmissionId, path: FilePath) -> StoredFile:
         """Open one file. Raises NotFound."""
-        for _ in range(_RETRIES):
-            # The folder that was found may be replaced, and removed, before the file in it is opened.
-            with suppress(NotFound):
-                return self._folders.open(submission_id, path)
-        return self._folders.open(submission_id, path)
+        return self._read(submission_id, lambda: self._folders.open(submission_id, path))
+
+    def _read(self, submission_id: SubmissionId, read: Callable[[], _Read]) -> _Read:
+        """The result of *read*, which is repeated if it finds nothing because the folder is replaced meanwhile."""
+        while True:
+            version = self._folders.version(submission_id)
+            try:
+                return read()
+            except NotFound:
+                if self._folders.version(submission_id) == version:
+                    raise
 
     @contextmanager
     def hold(self, submission_id: str) -> Iterator[None]:

@@ -67,7 +67,10 @@ class RequestBody:
         try:
             chunk = self._stream.read(READ_BYTES)
         except TimeoutError:
-            raise BodyTimeout(f"max_idle_seconds: no byte for {self._limits.max_idle_seconds} seconds") from None
+            raise BodyTimeout(
+                f"max_idle_seconds, min_bytes_per_second: the body does not come, or slower than "
+                f"{self._limits.min_bytes_per_second} bytes a second for {self._limits.max_idle_seconds} seconds"
+            ) from None
         except Exception as error:
             # Web servers have exceptions of their own for broken framing, some directly below Exception.
             log.info("a body cannot be read: %r", error)

@@ -15,9 +15,14 @@ def attach_services(app: Flask, services: Services) -> None:
     app.extensions[_KEY] = services
 
 
+def services_of(app: Flask) -> Services:
+    """The services of *app*."""
+    return cast(Services, app.extensions[_KEY])
+
+
 def services() -> Services:
     """The services of the application that handles the current request."""
-    return cast(Services, current_app.extensions[_KEY])
+    return services_of(current_app)
 
 
 def client_connection() -> socket.socket | None:

@@ -1,6 +1,7 @@
 """Malformed framing: refused, nothing stored, and never two readings of one request."""
 
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -98,3 +99,15 @@ def test_a_body_where_none_is_expected(real_server: HttpServer, method: str):
     real_server.put(path, b"1")
     response = real_server.request(method, path, b"unexpected")
     assert response.status in (200, 204)
+
+
+def test_nothing_follows_a_request_of_unclear_length(gunicorn: HttpServer):
+    """Where the server and a proxy may see different ends, what is behind it is nobody's request."""
+    hidden = f"/results/{fresh_id()}.zip"
+    with RawClient(gunicorn.address) as client:
+        client.send(client.head("PUT", f"/results/{fresh_id()}.zip", {"Transfer-Encoding": "identity, chunked"}))
+        client.send(b"0\r\n\r\n" + client.head("PUT", hidden, {"Content-Length": "1"}) + b"1")
+        assert client.read_final("PUT").status == 400
+        with suppress(ConnectionResetError):
+            assert not client.has_more()
+    assert gunicorn.get(hidden).status == 404

@@ -179,3 +179,13 @@ def test_a_length_of_thousands_of_digits_is_refused(server: Server):
     assert server.request("PUT", path, b"", {"Content-Length": "1" * 5000}).status == 400
     response = server.post_parts(f"/submissions/{fresh_id()}", [part("a", headers={"Content-Length": "1" * 5000})])
     assert_problem(response, "invalid-request", server)
+
+
+@pytest.mark.parametrize("header", ["SCRIPT_NAME", "PATH_INFO"])
+def test_no_header_chooses_which_part_of_the_path_counts(real_server: HttpServer, header: str):
+    """Otherwise the path is not the one that a proxy's rules have seen."""
+    name = fresh_id()
+    for value in ("/results", "/elsewhere"):
+        response = real_server.request("PUT", f"/results/results/{name}.zip", b"1", {header: value})
+        assert_problem(response, "not-found", real_server)
+    assert real_server.get(f"/results/{name}.zip").status == 404

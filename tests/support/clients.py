@@ -33,14 +33,25 @@ class CutResponse(ConnectionError):
 
 
 class RawClient:
-    """One connection; what is sent is what the caller writes, and answers are read strictly."""
+    """One connection; what is sent is what the caller writes, and answers are read strictly.
 
-    def __init__(self, address: Address, timeout: float = 20) -> None:
+    :param receive_buffer: how many bytes the kernel may keep for this client, if not as many as usual
+    """
+
+    def __init__(self, address: Address, timeout: float = 20, receive_buffer: int | None = None) -> None:
         self.address = address
         self.reusable = True
         self.send_error: OSError | None = None
-        self.socket = socket.create_connection(address, timeout=timeout)
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
         self._reader = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -81,6 +92,10 @@ class RawClient:
     def answers_within(self, seconds: float) -> bool:
         """Whether the server sends something, or closes, within *seconds*."""
         return bool(select.select([self.socket], [], [], seconds)[0])
+
+    def has_more(self) -> bool:
+        """Whether anything comes before the server closes; waits for it."""
+        return bool(self._reader.peek(1))
 
     def read_final(self, method: str) -> Response:
         """Read answers until one that is not interim."""

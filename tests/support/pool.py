@@ -12,7 +12,7 @@ from tests.support.targets import FlaskServer, Server
 Sections = Mapping[str, Mapping[str, Any]]
 MakeServer = Callable[..., FlaskServer]
 
-STRICT: Sections = {"limits": {"max_request_bytes": 4 * 1024 * 1024, "max_idle_seconds": 1}}
+STRICT: Sections = {"limits": {"max_request_bytes": 4 * 1024 * 1024, "max_idle_seconds": 1, "min_bytes_per_second": 1}}
 
 
 def make_flask_server(directory: Path, sections: Sections) -> FlaskServer:

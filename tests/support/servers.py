@@ -45,16 +45,9 @@ def gunicorn_server(
     :param await_ready: False hands it out while it starts
     """
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8"]
-    command += [
-        "--no-control-socket",
-        "--graceful-timeout",
-        "3",
-        "-b",
-        f"127.0.0.1:{port}",
-        *flags,
-        "fileserver:create_app()",
-    ]
+    command = [sys.executable, "-m", "gunicorn", "-w", "2", "--threads", "8", "--no-control-socket"]
+    command += ["-k", "fileserver.web.worker.PatientWorker", "--graceful-timeout", "3", "-b", f"127.0.0.1:{port}"]
+    command += [*flags, "fileserver:create_app()"]
     settings = {"FILESERVER_WORKING_DIRECTORY": str(directory), **(env or {})}
     with running(command, settings, directory, port, may_fail=may_fail, await_ready=await_ready) as server:
         yield server
