@@ -1,4 +1,4 @@
-"""Small ext4 file systems in files, and what a power cut leaves of them.
+"""Small file systems in files, and what a power cut leaves of them.
 
 What a file system has not yet sent to its device is in the kernel's cache, and not in the file that the loop device
 writes to. So a copy of the file is what a disk holds after a power cut.
@@ -9,9 +9,25 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 # Nothing reaches the disk unasked: no flush of a file that replaces another, no commit before five minutes have passed.
 LAZY = ("noauto_da_alloc", "commit=300")
+
+
+class Kind(NamedTuple):
+    """A kind of file system: how it is made, how large it must be at least, and how it is told to be lazy."""
+
+    mkfs: tuple[str, ...]
+    mib: int
+    lazy: tuple[str, ...]
+
+
+KINDS = {
+    "ext4": Kind(("mkfs.ext4", "-q", "-F"), 8, LAZY),
+    "xfs": Kind(("mkfs.xfs", "-q"), 300, ()),
+    "btrfs": Kind(("mkfs.btrfs", "-q"), 200, ("commit=300",)),
+}
 
 
 def run(*command: str | Path) -> None:
@@ -53,21 +69,21 @@ class Disks:
         self._made = 0
         self._mounted: list[Disk] = []
 
-    def make(self, mib: int, *, mkfs: Sequence[str] = (), options: Sequence[str] = ()) -> Disk:
-        """A new file system of *mib* MiB, made with the options *mkfs* and mounted with *options*."""
+    def make(self, mib: int, *, mkfs: Sequence[str] = (), options: Sequence[str] = (), kind: str = "ext4") -> Disk:
+        """A new file system of *mib* MiB or the least, made with the options *mkfs* and mounted with *options*."""
         image = self._new_image()
         with image.open("wb") as file:
-            os.truncate(file.fileno(), mib << 20)
-        run("mkfs.ext4", "-q", "-F", *mkfs, image)
+            os.truncate(file.fileno(), max(mib, KINDS[kind].mib) << 20)
+        run(*KINDS[kind].mkfs, *mkfs, image)
         return self._mount(image, options)
 
     def cut_power(self, disk: Disk) -> Disk:
         """What is on *disk* if the power fails now, mounted again in its place; nobody may use it any more."""
         image = self._new_image()
         run("cp", "--sparse=always", disk.image, image)
-        after = self._mount(image, disk.options)
+        # First: some file systems do not tell two of one origin apart.
         self.remove(disk)
-        return after
+        return self._mount(image, disk.options)
 
     def _new_image(self) -> Path:
         self._made += 1

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash import disks as disks_module
 from tests.crash.conftest import Tally
-from tests.crash.disks import LAZY, Disks, run
+from tests.crash.disks import LAZY, Disk, Disks, run
 from tests.crash.loads import report, run_until_killed
 from tests.crash.versioned import KINDS, Submission
 from tests.crash.workload import Workload, check
@@ -19,24 +20,35 @@ MIB = 64
 ONE_WORKER = ("-w", "1")
 
 
+@pytest.fixture(params=disks_module.KINDS)
+def file_system(request: pytest.FixtureRequest, full: bool) -> str:
+    if not full and request.param != "ext4":
+        pytest.skip("in the full proof only")
+    return request.param
+
+
+def lazy_disk(disks: Disks, file_system: str) -> Disk:
+    return disks.make(MIB, kind=file_system, options=disks_module.KINDS[file_system].lazy)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_lone_write_survives(disks: Disks, tally: Tally, kind: str):
+def test_a_lone_write_survives(disks: Disks, tally: Tally, kind: str, file_system: str):
     """A new version, one that replaces it, and a deletion; nobody else uses the disk, so nothing is on it by luck."""
-    workload, disk, resource = Workload(), disks.make(MIB, options=LAZY), KINDS[kind](1)
+    workload, disk, resource = Workload(), lazy_disk(disks, file_system), KINDS[kind](1)
     for act in (workload.write, workload.write, workload.delete):
         with gunicorn_server(disk.root, flags=ONE_WORKER) as server:
             check(server, workload.journal)
             act(server, resource)
             kill(server)
         disk = disks.cut_power(disk)
-        tally.add("power cuts")
+        tally.add(f"power cuts, {file_system}")
     with gunicorn_server(disk.root, flags=ONE_WORKER) as server:
         check(server, workload.journal)
     report(workload, tally)
 
 
-def test_a_rebuilt_archive_survives(disks: Disks, tally: Tally):
-    workload, disk, submission = Workload(), disks.make(MIB, options=LAZY), Submission("job")
+def test_a_rebuilt_archive_survives(disks: Disks, tally: Tally, file_system: str):
+    workload, disk, submission = Workload(), lazy_disk(disks, file_system), Submission("job")
     with gunicorn_server(disk.root, flags=ONE_WORKER) as server:
         workload.write(server, submission)
         (disk.root / submission.archive_path[1:]).unlink()
@@ -45,7 +57,7 @@ def test_a_rebuilt_archive_survives(disks: Disks, tally: Tally):
     disk = disks.cut_power(disk)
     assert (disk.root / submission.archive_path[1:]).read_bytes() == archive
     assert submission.on_disk(disk.root) is not None
-    tally.add("power cuts")
+    tally.add(f"power cuts, {file_system}")
 
 
 @pytest.mark.parametrize("mode", ["data=ordered", "data=writeback"])
@@ -58,7 +70,7 @@ def test_a_busy_server_loses_nothing(disks: Disks, full: bool, tally: Tally, mod
             check(server, workload.journal)
             run_until_killed(server, workload, random.uniform(0.05, 0.5))
         disk = disks.cut_power(disk)
-        tally.add("power cuts")
+        tally.add("power cuts, ext4")
     with gunicorn_server(disk.root) as server:
         check(server, workload.journal)
     report(workload, tally)
@@ -73,9 +85,9 @@ def write_carelessly(folder: Path) -> None:
     (folder / "deleted").unlink()
 
 
-def test_what_is_not_flushed_is_lost(disks: Disks):
+def test_what_is_not_flushed_is_lost(disks: Disks, file_system: str):
     """The control: were this to survive, the tests above would prove nothing."""
-    disk = disks.make(MIB, options=LAZY)
+    disk = lazy_disk(disks, file_system)
     for name in ("replaced", "synced", "deleted"):
         (disk.root / name).write_bytes(b"old")
     run("sync", "--file-system", disk.root)
