@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from fileserver.core.settings import parse_settings
 from fileserver.services import Services, build_services
 from fileserver.storage.usage import each_file, each_folder
@@ -13,6 +15,8 @@ from tests.maintenance.crashes import CONTENT, NAME, collect
 from tests.storage.crashes import JOB, OLD
 from tests.storage.sources import REPOSITORY, counted, read_all, settings_for, transactions, tree
 from tests.support.ageing import age
+
+pytestmark = pytest.mark.slow
 
 PLACES = {
     f"submissions/{JOB}": OLD,
