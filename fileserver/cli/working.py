@@ -1,5 +1,7 @@
 """The working directory of a command that works on one, whether its server runs or not."""
 
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,11 +18,29 @@ EXIT_DAMAGED = 3
 def open_services(group_directory: Path | None, directory: Path | None) -> Iterator[Services]:
     """The services of the working directory given after the command, before it, or in the settings.
 
-    Raises SettingsError if there is none yet: a wrong path must not look like an empty directory.
+    Raises SettingsError if there is none yet: a wrong path must not look like an empty directory. So it does if it
+    belongs to another user, even for root: what a command creates the server must be able to open.
     """
     settings = load_settings(flags={"working_directory": directory or group_directory})
-    root = settings.storage.working_directory
-    if root is not None and not (root / "staging").is_dir():
-        raise SettingsError(f"{root} is not a working directory: there is no folder staging in it")
+    if settings.storage.working_directory is not None:
+        _refuse_wrong_directory(settings.storage.working_directory)
     with closing(build_services(settings)) as services:
         yield services
+
+
+def _refuse_wrong_directory(root: Path) -> None:
+    try:
+        owner = (root / "staging").stat().st_uid
+    except OSError:
+        raise SettingsError(
+            f"{root} is not a working directory: there is no folder staging in it, as the server makes it"
+        ) from None
+    if owner != os.geteuid():
+        raise SettingsError(f"{root} belongs to user {_user_name(owner)}: run this command as that user")
+
+
+def _user_name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

@@ -14,6 +14,7 @@ from fileserver.core.names import SubmissionId
 from fileserver.storage.folders import LocalFolders
 from fileserver.storage.last_use import last_used_ns
 from fileserver.storage.local import LocalBucket, Version, version_of
+from fileserver.storage.usage import regular_files
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,11 @@ class Listed:
 
 def files_in(bucket: LocalBucket, parse: Callable[[str], str]) -> Iterator[Listed]:
     """The files of *bucket* whose name *parse* takes; it raises an error for others."""
-    for entry in _files_below(bucket.root):
+    for entry in regular_files(bucket.root):
         with suppress(FileserverError, FileNotFoundError):
             key = parse(entry.name)
             if Path(entry.path) == bucket.path(key):
                 yield Listed(key, entry.stat(follow_symlinks=False))
-
-
-def _files_below(folder: Path) -> "Iterator[os.DirEntry[str]]":
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files_below(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False):
-                yield entry
 
 
 def submissions_in(folders: LocalFolders) -> Iterator[Listed]:

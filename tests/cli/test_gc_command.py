@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fileserver.cli.working import open_services
+from fileserver.core.errors import SettingsError
 from fileserver.core.settings import parse_settings
 from fileserver.services import Services, build_services
 from tests.cli.test_commands import EXIT_FAILED, EXIT_USAGE, run
@@ -120,6 +122,15 @@ def test_a_wrong_directory_is_no_empty_one(tmp_path: Path, command: list[str]) -
     assert done.returncode == EXIT_USAGE
     assert "is not a working directory" in done.stderr
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_directory_of_another_user_is_refused(
+    services: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command creates there, the server must be able to open."""
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(root).st_uid + 1)
+    with pytest.raises(SettingsError, match="run this command as that user"), open_services(root, None):
+        pass
 
 
 def test_the_way_through_the_trash(services: Services, root: Path) -> None:
