@@ -12,6 +12,7 @@ FileserverError
  ├── InsufficientStorage    the disk is full
  │    └── ReserveReached    the reserve of free space would be used up
  ├── QuotaExceeded          a quota of the settings would be exceeded
+ ├── StorageFailed          the disk fails, or no more files can be opened
  ├── NotReady               a durable write is not possible now
  └── SettingsError          the settings do not make sense; raised at start only
 
@@ -113,6 +114,14 @@ class QuotaExceeded(_SettingError):
 
     code = "quota-exceeded"
     title = "A quota is used up"
+    retryable = True
+
+
+class StorageFailed(FileserverError):
+    """The disk fails, or the process cannot open any more files."""
+
+    code = "storage-failed"
+    title = "The storage failed"
     retryable = True
 
 

@@ -64,7 +64,11 @@ def fsync_tree(root: Path) -> None:
 def create_file(path: Path, mode: int) -> int:
     """Create the file *path*, which must not exist, and return a descriptor to write and read it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    os.fchmod(fd, mode)
+    try:
+        os.fchmod(fd, mode)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -1,7 +1,8 @@
 """Errors on the wire: every one is `application/problem+json` (RFC 9457) with a stable type.
 
-The one table from errors to statuses. Messages of FileserverError are meant for clients; all other exceptions become a
-500 without details, and a traceback in the log.
+The one table from errors to statuses. Messages of FileserverError are meant for clients. What the operating system
+says when a disk is full or fails goes to the log, in one line: no traceback could say more. All other exceptions
+are defects: a 500 without details, and a traceback in the log.
 """
 
 import errno
@@ -9,10 +10,11 @@ import json
 import logging
 from http import HTTPStatus
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from fileserver.core import errors
+from fileserver.core.names import quoted
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +31,24 @@ STATUSES: dict[type[errors.FileserverError], int] = {
     errors.LimitExceeded: 413,
     errors.FileserverError: 500,
     errors.SettingsError: 500,
+    errors.StorageFailed: 500,
     errors.NotReady: 503,
     errors.InsufficientStorage: 507,
     errors.QuotaExceeded: 507,
 }
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_STORAGE_FAILED = (
+    errno.EIO,
+    errno.EROFS,
+    errno.EUCLEAN,
+    errno.ENXIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOLCK,
+    errno.ENOMEM,
+)
 
 
 def problem(status: int, code: str, title: str, detail: str, retryable: bool, setting: str | None = None) -> Response:
@@ -78,9 +92,13 @@ def _from_http_exception(error: HTTPException) -> Response:
 
 def _from_os_error(error: OSError) -> Response:
     if error.errno in _DISK_FULL:
-        log.error("the disk is full: %s", error)
-        return _from_fileserver_error(errors.InsufficientStorage("the disk is full"))
-    return _from_defect(error)
+        answer: errors.FileserverError = errors.InsufficientStorage("the disk is full")
+    elif error.errno in _STORAGE_FAILED:
+        answer = errors.StorageFailed("the server cannot read or write its files; its log says why")
+    else:
+        return _from_defect(error)
+    log.error("%s %s: %s: %s", request.method, quoted(request.path), answer.title.lower(), error)
+    return _from_fileserver_error(answer)
 
 
 def _from_defect(error: Exception) -> Response:

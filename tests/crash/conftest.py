@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.disks import Disks, why_not
+from tests.crash.tracing import why_not_possible
+from tests.crash.victims import Victim, running_victim
 
 COUNTS = pytest.StashKey[Counter[str]]()
 GAPS = pytest.StashKey[list[str]]()
@@ -39,6 +41,19 @@ def tally(request: pytest.FixtureRequest) -> Tally:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether the whole proof is to be run (``make test-crash``), not its short version (``make test``)."""
     return request.config.getoption("--proof") == "full"
+
+
+@pytest.fixture(scope="module")
+def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    """A server that can be made to fail at any call; where that is not allowed, as with `disks`."""
+    if (reason := why_not_possible()) is not None:
+        gap = f"cut points, injected errors: processes cannot be traced here ({reason})"
+        if os.environ.get("CI"):
+            pytest.fail(gap)
+        Tally(request.config).not_proven(gap)
+        pytest.skip(gap)
+    with running_victim(tmp_path_factory.mktemp("victim")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_no_descriptor_left_is_a_clear_answer_and_no_damage(tmp_path: Path, tall
             with suppress(*DISCONNECTED):
                 response = workload.try_to_write(client, random.choice(workload.resources))
                 if response.status != 200:
-                    refused.append(assert_problem(response, "internal", client))
+                    refused.append(assert_problem(response, "storage-failed", client))
 
     with gunicorn_server(tmp_path / "work", flags=ONE_WORKER, may_fail=True) as server:
         clients = [Connection(server) for _ in range(CLIENTS)]

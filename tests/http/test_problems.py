@@ -60,7 +60,7 @@ ON_EVERY_SERVER = {
     "unsupported-media-type": provoke_unsupported_media_type,
 }
 # With settings or a state of their own; body-timeout is in test_broken_connections.py, length-required in
-# test_hostile_requests.py, quota-exceeded in test_limits.py.
+# test_hostile_requests.py, quota-exceeded in test_limits.py, storage-failed in tests/crash/test_injected_errors.py.
 ELSEWHERE = {
     "length-required",
     "unauthorized",
@@ -69,6 +69,7 @@ ELSEWHERE = {
     "collision",
     "limit-exceeded",
     "internal",
+    "storage-failed",
     "not-ready",
     "insufficient-storage",
     "quota-exceeded",

@@ -1,8 +1,9 @@
-"""A program that dies at each step of a write: `crashes.py FOLDER ACTION`.
+"""Processes that die at each step of an action.
 
 A step is a call that changes what is on the disk or makes it durable. For each number n a child process opens the
-working directory FOLDER/n, stores the old content, begins to store the new content, and exits without any clean-up
-right before its n-th step, until one child comes to its end. That one has exit status 0.
+working directory FOLDER/n, stores the old content, begins the action with the new content, and exits without any
+clean-up right before its n-th step, until one child comes to its end. What is stored over HTTP is tried in front of
+real system calls, see tests/crash; this is for what no request does.
 """
 
 import os
@@ -44,13 +45,6 @@ def put_task_files(services: Services, content: dict[str, bytes]) -> None:
     services.task_files.store(files(content))
 
 
-def remove(services: Services, content: dict[str, bytes]) -> None:
-    services.submissions.store(JOB, files(content)) if content is OLD else services.submissions.delete(JOB)
-
-
-ACTIONS = {"submit": submit, "put_result": put_result, "put_task_files": put_task_files, "remove": remove}
-
-
 def arm(fatal_step: int) -> None:
     """Let the process die right before its step number *fatal_step* from now on."""
     steps = count()
@@ -85,7 +79,3 @@ def die_at_each_step(folder: Path, action: Action) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != DIED:
             sys.exit(status)
-
-
-if __name__ == "__main__":
-    die_at_each_step(Path(sys.argv[1]), ACTIONS[sys.argv[2]])

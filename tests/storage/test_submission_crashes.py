@@ -4,10 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-import pytest
-
 from fileserver.services import Services
-from fileserver.storage.local import LocalBucket
 from tests.storage.sources import python, transactions, tree
 from tests.storage.submitting import ARCHIVE, JOB, archive_bytes, archived, store
 
@@ -39,22 +36,6 @@ now = staging.time.monotonic()
 staging.time.monotonic = lambda: now + 3600
 print(services.submissions.open_archive(ArchiveName(sys.argv[2])).size_bytes, flush=True)
 """
-
-
-def test_the_archive_of_the_old_version_is_never_served_for_the_new_one(
-    services: Services, monkeypatch: pytest.MonkeyPatch, root: Path
-) -> None:
-    store(services, {"a": b"old"})
-    with monkeypatch.context() as broken:
-        broken.setattr(LocalBucket, "put", fail)
-        with pytest.raises(OSError, match="broken"):
-            store(services, {"a": b"new"})
-    assert tree(root / "submissions") == {"job-id-xxxx/a": b"new"}
-    assert archived(services)["job-id-xxxx/a"] == b"new"
-
-
-def fail(*_: object) -> None:
-    raise OSError("broken")
 
 
 def test_an_old_archive_that_comes_back_is_not_served(services: Services, root: Path) -> None:

@@ -10,6 +10,7 @@ from tests.support.messages import Response
 from tests.support.targets import Server
 
 PROBLEM_KINDS = problem_kinds()
+COUNTED = ["results", "submission_archives", "submissions", "attachments", "tasks", "exercises"]
 
 
 def assert_problem(response: Response, kind: str, server: Server) -> dict[str, Any]:
@@ -36,16 +37,30 @@ def assert_tells_no_secret(response: Response, server: Server) -> None:
     assert ".py" not in text
 
 
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def stored_files(folder: Path) -> dict[str, bytes]:
     """Return every regular file below *folder* with its content."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files_below(folder)}
 
 
 def stored_names(folder: Path) -> set[str]:
     """Return every file and directory below *folder*, but for what is permanent in staging."""
     names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
     return {name for name in names if not name.startswith("staging/.")}
+
+
+def assert_counted(server: Server) -> None:
+    """The home page tells exactly what lies in the working directory."""
+    sizes = {name: [path.stat().st_size for path in files_below(server.directory / name)] for name in COUNTED}
+    counters = {name: len(sizes[name]) for name in ("results", "submission_archives", "attachments")}
+    counters["submissions"] = len(list((server.directory / "submissions").iterdir()))
+    counters["task_files"] = len(sizes["tasks"]) + len(sizes["exercises"])
+    page = server.get("/", {"Accept": "application/json"}).json()
+    assert page["counters"] == counters
+    assert page["bytes_used"] == sum(map(sum, sizes.values())), (page, sizes)
 
 
 def submission_files(server: Server, submission_id: str) -> dict[str, bytes] | None:

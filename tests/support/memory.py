@@ -5,11 +5,15 @@ from pathlib import Path
 
 def processes(pid: int) -> list[int]:
     """Return *pid* and its descendants."""
+    return [pid] + [process for child in children(pid) for process in processes(child)]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that the first thread of *pid* has started and that are not waited for yet."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:  # It has just ended.
-        children = []
-    return [pid] + [process for child in children for process in processes(int(child))]
+        return []
 
 
 def peak_bytes(pid: int) -> dict[int, int]:
