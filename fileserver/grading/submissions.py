@@ -140,7 +140,12 @@ class Submissions:
     def delete(self, submission_id: SubmissionId) -> None:
         """Remove the submission and its archive, durably. Raises NotFound."""
         with self._staging.grave() as grave:
-            self.take_away(submission_id, grave)
+            try:
+                self.take_away(submission_id, grave)
+            except NotFound:
+                # What removed it may have failed before it came to this.
+                self._folders.make_names_durable()
+                raise
 
     def take_away(self, submission_id: SubmissionId, target: Path, version: int | None = None) -> None:
         """Move the submission's folder to the path *target* and remove its archive, durably.

@@ -79,6 +79,10 @@ class LocalFolders:
             fsync_directory(target.parent)
             fsync_directory(self.root)
 
+    def make_names_durable(self) -> None:
+        """Make durable which keys there are, also those that are gone."""
+        fsync_directory(self.root)
+
     def put_back(self, lock: Lock, key: str, source: Path) -> bool:
         """Move the folder *source* of the same file system to *key*, durably; tells whether that was free.
 

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from fileserver.core.errors import NotFound
@@ -97,9 +98,12 @@ class LocalBucket(Bucket):
             raise NotFound(f"{quoted(key)} is not in {self.name}") from None
 
     def delete(self, key: str) -> None:
-        if not self.discard(key):
+        found = self.discard(key)
+        # Also where nothing is: what removed it may have failed before it came to this.
+        with suppress(FileNotFoundError):
+            fsync_directory(self.path(key).parent)
+        if not found:
             raise NotFound(f"{quoted(key)} is not in {self.name}")
-        fsync_directory(self.path(key).parent)
 
     def discard(self, key: str, version: Version | None = None) -> bool:
         """Remove *key*, not yet durably, if it is there and of the *version* given; tell whether it was."""

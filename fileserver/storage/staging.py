@@ -15,7 +15,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -191,9 +191,13 @@ class Staging:
             self._remove(path, lock)
 
     def _remove(self, path: Path, lock: int) -> None:
-        """Remove the folder of a transaction and free its lock; what fails is tried again by the next transaction."""
-        shutil.rmtree(path, ignore_errors=True)
+        """Remove the folder of a transaction and free its lock."""
+        self._remove_tree(path)
         os.close(lock)
+
+    def _remove_tree(self, path: Path) -> None:
+        """Remove *path*; what fails is tried again by the next transaction."""
+        shutil.rmtree(path, ignore_errors=True)
         if os.path.lexists(path):
             self._next_sweep = 0.0
 
@@ -204,7 +208,7 @@ class Staging:
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            self._remove_tree(path)
 
     def probe(self) -> None:
         """Write a few bytes durably and remove them. Raises InsufficientStorage or OSError if that does not work."""
@@ -225,7 +229,8 @@ class Staging:
             try:
                 lock = _lock_folder(path)
             except OSError:
-                os.rmdir(path)
+                with suppress(OSError):  # Somebody's recovery may have been faster.
+                    os.rmdir(path)
                 raise
             if lock is not None:
                 return path, lock

@@ -189,8 +189,8 @@ def _count(counter: Counter) -> bytes:
     return b"".join(_RECORD.pack(*numbers, False) for numbers in zip(files, sizes, strict=True))
 
 
-def regular_files(root: Path) -> Iterator["os.DirEntry[str]"]:
-    """Every regular file below *root*. What cannot be listed is left out, with a warning."""
+def regular_files(root: Path, *, strict: bool = False) -> Iterator["os.DirEntry[str]"]:
+    """Every regular file below *root*. What cannot be listed is left out, with a warning; *strict*: raises OSError."""
     todo = [root]
     while todo:
         folder = todo.pop()
@@ -199,6 +199,8 @@ def regular_files(root: Path) -> Iterator["os.DirEntry[str]"]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
+            if strict:
+                raise
             log.warning("%s is not counted: %s", folder, error.strerror)
             continue
         for entry in entries:
@@ -208,9 +210,9 @@ def regular_files(root: Path) -> Iterator["os.DirEntry[str]"]:
                 yield entry
 
 
-def each_file(root: Path) -> Iterator[tuple[str, Usage]]:
-    """Every regular file below *root*, by its name."""
-    for entry in regular_files(root):
+def each_file(root: Path, *, strict: bool = False) -> Iterator[tuple[str, Usage]]:
+    """Every regular file below *root*, by its name; *strict* as in `regular_files`."""
+    for entry in regular_files(root, strict=strict):
         with suppress(FileNotFoundError):  # It may just be removed.
             yield entry.name, Usage(1, entry.stat(follow_symlinks=False).st_size)
 
@@ -219,9 +221,10 @@ def each_folder(root: Path) -> Iterator[tuple[str, Usage]]:
     """Every folder directly in *root* with the bytes of all files in it."""
     for entry in os.scandir(root):
         if entry.is_dir(follow_symlinks=False):
-            yield entry.name, Usage(1, folder_bytes(Path(entry.path)))
+            files = each_file(Path(entry.path))
+            yield entry.name, Usage(1, sum(usage.size_bytes for _, usage in files))
 
 
 def folder_bytes(root: Path) -> int:
-    """The bytes of all regular files below *root*."""
-    return sum(usage.size_bytes for _, usage in each_file(root))
+    """The bytes of all regular files below *root*. Raises OSError for a folder that cannot be listed."""
+    return sum(usage.size_bytes for _, usage in each_file(root, strict=True))

@@ -1,5 +1,6 @@
 """What is acknowledged survives a power cut: every step on the disk is followed by the fsync that makes it last."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName, Sha1, SubmissionId
 from fileserver.services import Services
 from fileserver.storage import folders as folders_module
+from fileserver.storage import local as local_module
 from tests.storage.sources import files, incoming
 from tests.support.messages import sha1
 
@@ -124,6 +127,27 @@ def test_a_rebuilt_archive_lasts(services: Services, disk: Disk, root: Path) -> 
     (root / "submission_archives" / "job.zip").unlink()
     services.submissions.open_archive(ArchiveName("job.zip")).close()
     assert disk.published == 3
+
+
+@pytest.mark.parametrize("module", [local_module, folders_module], ids=["result", "submission"])
+def test_a_removal_that_failed_at_its_end_is_made_durable_by_the_next_try(
+    services: Services, disk: Disk, monkeypatch: pytest.MonkeyPatch, module: Any
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    services.results.store("job.zip", incoming(b"result"))
+    services.submissions.store(JOB, files({"a": b"1"}))
+    delete = services.submissions.delete if module is folders_module else services.results.delete
+    key = JOB if module is folders_module else "job.zip"
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "fsync_directory", fail)
+        with pytest.raises(OSError, match="input/output"):
+            delete(key)
+    with pytest.raises(AssertionError):
+        disk.assert_durable()
+    with pytest.raises(NotFound):
+        delete(key)
 
 
 @pytest.mark.parametrize("break_it", ["content", "name"])
