@@ -1,25 +1,20 @@
 """A connection whose patience with its client has an end: one rule for heads, bodies and answers."""
 
 import errno
-import fcntl
 import logging
 import math
 import os
 import select
 import socket
 import struct
-import termios
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import IO, TypeVar
+from typing import IO, NoReturn, TypeVar
 
 from fileserver.core.settings import LimitSettings
 
 log = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 1
-"""How often to look whether a client takes its answer: the kernel only tells when a good part of its buffer is free."""
 
 _MAX_SENDFILE_BYTES = 1 << 30
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -38,19 +33,18 @@ class TooSlow(TimeoutError):
 class PatientSocket(socket.socket):
     """A connection that waits for its client for max_idle_seconds all in all; it takes over the *accepted* socket.
 
-    Each byte that the client sends or takes makes up for 1 / min_bytes_per_second seconds of waiting. Only the time
-    counts in which this socket waits: a server that works, or bytes that lie ready, cost the client nothing. `recv`,
-    `send`, `sendall` and `sendfile` raise TooSlow when the patience is at its end. Timeouts hold for `recv` only.
+    Each byte that is received, or handed to the kernel, makes up for 1 / min_bytes_per_second seconds of waiting. Only
+    the time counts in which this socket waits: while the server works, its client loses nothing. `recv`, `send`,
+    `sendall` and `sendfile` raise TooSlow when the patience is at its end. Timeouts hold for `recv` only.
     """
 
     def __init__(self, accepted: socket.socket, limits: LimitSettings) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
-        # The descriptor never blocks; waiting is done here, so that the kernel's view of the progress can be asked.
+        # The descriptor never blocks; all waiting is done in `_wait`.
         super().setblocking(False)
         self._timeout: float | None = None
         self._full_seconds = float(limits.max_idle_seconds)
         self._seconds_per_byte = 1 / limits.min_bytes_per_second
-        self._passed_bytes = 0
         self._moved_bytes = 0
         self.renew()
 
@@ -69,12 +63,12 @@ class PatientSocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         data = self._patiently(select.POLLIN, partial(super().recv, size, flags))
-        self._passed_bytes += len(data)
+        self._moved_bytes += len(data)
         return data
 
     def send(self, data: bytes, flags: int = 0, /) -> int:  # type: ignore[override]
         sent_bytes = self._patiently(select.POLLOUT, partial(super().send, data, flags))
-        self._passed_bytes += sent_bytes
+        self._moved_bytes += sent_bytes
         return sent_bytes
 
     def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
@@ -92,7 +86,7 @@ class PatientSocket(socket.socket):
             sent_bytes = self._patiently(select.POLLOUT, operation)
             if not sent_bytes:
                 break
-            self._passed_bytes += sent_bytes
+            self._moved_bytes += sent_bytes
             position += sent_bytes
         return position - offset
 
@@ -107,25 +101,26 @@ class PatientSocket(socket.socket):
                 self._wait(event)
 
     def _wait(self, event: int) -> None:
-        """Wait for *event*, and look what the client has moved since the last time. Raises TooSlow."""
+        """Wait for *event*; what was moved since the last time makes up for it. Raises TooSlow.
+
+        The kernel tells of room to send only when a good part of its buffer is free. So a wait that ends without the
+        event is followed by one more attempt, which moves what the client has taken meanwhile.
+        """
         receiving = event == select.POLLIN
-        longest = (math.inf if self._timeout is None else self._timeout) if receiving else _LOOK_SECONDS
-        poll, before = select.poll(), time.monotonic()
+        earned = self._moved_bytes * self._seconds_per_byte
+        self._patience_seconds = min(self._full_seconds, self._patience_seconds + earned)
+        self._moved_bytes = 0
+        if self._patience_seconds <= 0:
+            self._give_up(receiving)
+        longest = self._timeout if receiving and self._timeout is not None else math.inf
+        poll, begun = select.poll(), time.monotonic()
         poll.register(self, event)
-        ready = poll.poll(1000 * max(0, min(longest, self._patience_seconds)))
-        moved_bytes = self._passed_bytes - self._unsent_bytes()
-        earned = max(0, moved_bytes - self._moved_bytes) * self._seconds_per_byte
-        self._moved_bytes = moved_bytes
-        waited = time.monotonic() - before
-        self._patience_seconds = min(self._full_seconds, self._patience_seconds + earned - waited)
-        if not ready and (receiving or self._patience_seconds <= 0):
+        ready = poll.poll(1000 * min(longest, self._patience_seconds))
+        self._patience_seconds -= time.monotonic() - begun
+        if not ready and receiving:
             self._give_up(receiving)
 
-    def _unsent_bytes(self) -> int:
-        """The bytes that lie in the kernel, because the client has not taken them yet."""
-        return int(struct.unpack("i", fcntl.ioctl(self, termios.TIOCOUTQ, bytes(4)))[0])
-
-    def _give_up(self, receiving: bool) -> None:
+    def _give_up(self, receiving: bool) -> NoReturn:
         if not receiving:
             # What the client does not take would lie in the kernel for minutes.
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

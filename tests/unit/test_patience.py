@@ -13,12 +13,16 @@ from fileserver.core.settings import LimitSettings
 from fileserver.web.patience import PatientSocket, TooSlow
 
 LIMITS = LimitSettings(max_idle_seconds=0.5, min_bytes_per_second=1000)
+DEADLINE_SECONDS = 5
+SMALL_BUFFER, LARGE_BUFFER = 8192, 4_000_000
 Pair = tuple[PatientSocket, socket.socket]
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname(), timeout=10)
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        client.connect(listener.getsockname())
         return listener.accept()[0], client
 
 
@@ -28,7 +32,12 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     accepted, client = request.param()
     client.settimeout(10)
     with closing(PatientSocket(accepted, LIMITS)) as server, closing(client):
+        # A patience without end fails a test, and does not hang it.
+        deadline = threading.Timer(DEADLINE_SECONDS, client.close)
+        deadline.start()
         yield server, client
+        deadline.cancel()
+        deadline.join()
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
@@ -51,6 +60,25 @@ def test_a_client_that_takes_nothing_is_too_slow_and_is_reset(pair: Pair):
     if client.family == socket.AF_INET:
         with pytest.raises(ConnectionResetError):
             read_to_the_end(client)
+
+
+@pytest.mark.parametrize("pair", [tcp_pair], indirect=True)
+def test_who_takes_little_at_a_time_is_not_too_slow(pair: Pair):
+    """Of a large buffer much must be taken before the kernel tells that there is room for more."""
+    server, client = pair
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGE_BUFFER)
+
+    def take() -> None:
+        for _ in range(15):
+            time.sleep(0.1)
+            client.recv(4000)
+        client.close()
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        server.sendall(bytes(4 * LARGE_BUFFER))
+    taker.join()
 
 
 def test_a_stricter_timeout_holds_for_receiving(pair: Pair):
@@ -83,10 +111,12 @@ def test_bytes_earn_patience(pair: Pair):
 
 def test_many_bytes_earn_no_more_than_full_patience(pair: Pair):
     server, client = pair
-    client.sendall(bytes(100_000))
+    sender = threading.Thread(target=client.sendall, args=[bytes(100_000)])
+    sender.start()
     start = time.monotonic()
     with pytest.raises(TooSlow):
         read_to_the_end(server)
+    sender.join()
     assert time.monotonic() - start < 4 * LIMITS.max_idle_seconds
 
 
