@@ -1,5 +1,6 @@
 """The services of one working directory, put together from the storage below them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,8 @@ from fileserver.storage.local import LocalBucket
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging
 from fileserver.storage.usage import Account, Counter, UsageLedger, each_file, each_folder
+
+log = logging.getLogger(__name__)
 
 SHARDED_BUCKETS = ("tasks", "exercises")
 BUCKETS = ("results", "submission_archives", "attachments", *SHARDED_BUCKETS)
@@ -63,13 +66,21 @@ def build_services(settings: Settings) -> Services:
     modes = Modes(settings.storage.file_mode, settings.storage.directory_mode)
     try:
         _make_folders(root, modes)
+        services = _assemble(settings, root, modes)
+        services.staging.recover()
     except (OSError, ValueError) as error:
         raise SettingsError(f"the working directory {root} cannot be used: {error}") from None
-    services = _assemble(settings, root, modes)
-    services.staging.recover()
-    with services.staging.transaction(None) as transaction:
-        require_exchange(transaction.path)
+    _require_exchange(services.staging)
     return services
+
+
+def _require_exchange(staging: Staging) -> None:
+    try:
+        with staging.transaction(None) as transaction:
+            require_exchange(transaction.path)
+    except OSError as error:
+        # What is stored can be read, and deleted, on a full disk, too.
+        log.warning("whether folders can be swapped atomically is not known: %s", error)
 
 
 def _assemble(settings: Settings, root: Path, modes: Modes) -> Services:

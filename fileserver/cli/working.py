@@ -13,6 +13,9 @@ from fileserver.services import Services, build_services
 EXIT_DAMAGED = 3
 """Something is damaged, missing, or does not belong."""
 
+_TELLING = ("staging", "submissions", "exercises")
+"""By these a working directory is known, also one of the original server."""
+
 
 @contextmanager
 def open_services(group_directory: Path | None, directory: Path | None) -> Iterator[Services]:
@@ -30,11 +33,11 @@ def open_services(group_directory: Path | None, directory: Path | None) -> Itera
 
 def _refuse_wrong_directory(root: Path) -> None:
     try:
-        owner = (root / "staging").stat().st_uid
-    except OSError:
-        raise SettingsError(
-            f"{root} is not a working directory: there is no folder staging in it, as the server makes it"
-        ) from None
+        owner = root.stat().st_uid
+    except OSError as error:
+        raise SettingsError(f"{root} is not a working directory: {error.strerror}") from None
+    if not any((root / name).is_dir() for name in _TELLING):
+        raise SettingsError(f"{root} is not a working directory: it has none of the folders {', '.join(_TELLING)}")
     if owner != os.geteuid():
         raise SettingsError(f"{root} belongs to user {_user_name(owner)}: run this command as that user")
 

@@ -8,6 +8,7 @@ FileserverError
  ├── BodyTimeout            the sender is silent for too long
  ├── NotFound               nothing is stored there
  ├── Collision              other bytes are stored under the same SHA-1
+ ├── Obstructed             something that is no file lies in the file's place
  ├── LimitExceeded          a limit of the settings is exceeded
  ├── InsufficientStorage    the disk is full
  │    └── ReserveReached    the reserve of free space would be used up
@@ -80,6 +81,13 @@ class Collision(FileserverError):
 
     code = "collision"
     title = "Other content has the same SHA-1"
+
+
+class Obstructed(FileserverError):
+    """Something that is no file lies in the file's place; it did not come through this server."""
+
+    code = "obstructed"
+    title = "The place is taken by something else"
 
 
 class _SettingError(FileserverError):

@@ -71,7 +71,7 @@ class TaskFiles:
         with self._locks.hold("task_files", sha1):
             self._refuse_collision(sha1, staged)
             # Also over an equal copy: the bytes at hand are known to be whole, those on the disk may have rotted.
-            bucket.put(sha1, staged)
+            bucket.put(sha1, staged, legacy.usage(sha1))
             try:
                 legacy.delete(sha1)
             except NotFound:

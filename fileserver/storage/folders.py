@@ -14,7 +14,7 @@ from fileserver.storage.filesystem import exchange, fsync_directory, fsync_tree,
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.local import stored_file
 from fileserver.storage.locks import Lock
-from fileserver.storage.usage import Usage, UsageLedger, folder_bytes
+from fileserver.storage.usage import NOTHING, Usage, UsageLedger, folder_bytes
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ class LocalFolders:
 
     def require_room(self, key: str, size_bytes: int) -> None:
         """Raise QuotaExceeded if *size_bytes* under *key* would be too much, as far as it is known beforehand."""
-        self._ledger.require(self.name, Usage(1, size_bytes) - self._usage(key))
+        if self._ledger.has_quota(self.name):
+            self._ledger.require(self.name, Usage(1, size_bytes) - self._usage(key))
 
     def publish(self, lock: Lock, key: str, staged: Path, version: int, size_bytes: int) -> None:
         """Put the sealed folder *staged* in the place of *key*, durably; what was there lies at *staged* afterwards.
@@ -71,7 +72,7 @@ class LocalFolders:
     def take_away(self, lock: Lock, key: str, target: Path) -> None:
         """Move the folder of *key*, whose *lock* is held, to the path *target*, durably. Raises NotFound."""
         final = self.root / key
-        with self._ledger.change(lock, Usage(0, 0) - self._usage(key), final, None):
+        with self._ledger.change(lock, NOTHING - self._usage(key), final, None):
             try:
                 os.rename(final, target)
             except FileNotFoundError:
@@ -97,8 +98,11 @@ class LocalFolders:
         return True
 
     def _usage(self, key: str) -> Usage:
-        path = self.root / key
-        return Usage(1, folder_bytes(path)) if path.is_dir() else Usage(0, 0)
+        try:
+            self.version(key)
+        except NotFound:
+            return NOTHING
+        return Usage(1, folder_bytes(self.root / key))
 
     def version(self, key: str) -> int:
         """The version of the folder of *key*. Raises NotFound."""

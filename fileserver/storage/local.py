@@ -2,18 +2,19 @@
 
 import io
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from fileserver.core.errors import NotFound
+from fileserver.core.errors import NotFound, Obstructed
 from fileserver.core.names import quoted
 from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, open_below, raise_error
 from fileserver.storage.interface import Bucket, StagedFile, StoredFile
 from fileserver.storage.last_use import last_used_ns
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.records import read_record
-from fileserver.storage.usage import Usage, UsageLedger
+from fileserver.storage.usage import NOTHING, Usage, UsageLedger
 
 Version = tuple[int, int]
 """What tells the versions of one name apart: the inode, and the modification time in nanoseconds."""
@@ -61,28 +62,31 @@ class LocalBucket(Bucket):
         """Where the file of *key* lies, if there is one."""
         return self.root / self._place(key)
 
-    def put(self, key: str, staged: StagedFile) -> None:
+    def put(self, key: str, staged: StagedFile, freed: Usage = NOTHING) -> None:
+        """As `Bucket.put`; *freed* is what is then removed elsewhere for it, as `UsageLedger.change` has it."""
         final = self.path(key)
         with self._locks.hold(self.name, key) as lock:
             more = Usage(1, staged.size_bytes) - self.usage(key)
-            with self._ledger.change(lock, more, final, staged.path.stat().st_ino):
+            with self._ledger.change(lock, more, final, staged.path.stat().st_ino, freed):
                 try:
                     os.rename(staged.path, final)
                 except FileNotFoundError:
                     make_directory(final.parent, self._modes.directory)
                     fsync_directory(final.parent.parent)
                     os.rename(staged.path, final)
+                except IsADirectoryError:
+                    raise Obstructed(f"a folder lies in the place of {quoted(key)} in {self.name}") from None
                 fsync_directory(final.parent)
 
     def require_room(self, sizes: Mapping[str, int]) -> None:
         """Raise QuotaExceeded if files of these *sizes* in bytes, by key, would be too much, as far as is known yet."""
-        more = sum((Usage(1, size_bytes) - self.usage(key) for key, size_bytes in sizes.items()), Usage(0, 0))
+        more = sum((Usage(1, size_bytes) - self.usage(key) for key, size_bytes in sizes.items()), NOTHING)
         self._ledger.require(self.name, more)
 
     def usage(self, key: str) -> Usage:
         """What is held under *key*: one file, or none."""
         info = self.info(key)
-        return Usage(1, info.st_size) if info else Usage(0, 0)
+        return Usage(1, info.st_size) if info and stat.S_ISREG(info.st_mode) else NOTHING
 
     def info(self, key: str) -> os.stat_result | None:
         """The status of what lies under *key*; None if there is nothing."""
@@ -110,9 +114,9 @@ class LocalBucket(Bucket):
         path = self.path(key)
         with self._locks.hold(self.name, key) as lock:
             info = self.info(key)
-            if info is None or version not in (None, version_of(info)):
+            if info is None or stat.S_ISDIR(info.st_mode) or version not in (None, version_of(info)):
                 return False
-            with self._ledger.change(lock, Usage(-1, -info.st_size), path, None):
+            with self._ledger.change(lock, NOTHING - self.usage(key), path, None):
                 path.unlink(missing_ok=True)  # An admin may be faster.
         return True
 
@@ -143,7 +147,7 @@ class LocalBucket(Bucket):
             info = self.info(key)
             if info is None or version_of(info) != version:
                 return False
-            with self._ledger.change(lock, Usage(-1, -info.st_size), path, None):
+            with self._ledger.change(lock, NOTHING - self.usage(key), path, None):
                 os.rename(path, target)
                 fsync_directory(target.parent)
                 fsync_directory(path.parent)

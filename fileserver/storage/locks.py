@@ -15,7 +15,7 @@ from fileserver.storage.filesystem import open_state_file
 STRIPES = 256
 RECORD_BYTES = 512
 
-_WHOLE_BUCKET = STRIPES
+_COUNTS = STRIPES
 # struct flock of fcntl(2): type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
 
@@ -43,6 +43,8 @@ class Lock:
 
     def write_record(self, data: bytes) -> None:
         """Change the beginning of the record, in one step even if this process is killed."""
+        if len(data) > RECORD_BYTES:
+            raise ValueError(f"{len(data)} bytes do not fit into a record")
         os.pwrite(self.fd, data, self._offset)
 
 
@@ -85,7 +87,7 @@ class KeyLocks:
     @contextmanager
     def hold_counts(self, bucket: str) -> Iterator[None]:
         """Let nobody else decide by the sums of *bucket*; taken last, while any key may be held."""
-        fd = self._lock(bucket, _WHOLE_BUCKET, fcntl.F_OFD_SETLKW)
+        fd = self._lock(bucket, _COUNTS, fcntl.F_OFD_SETLKW)
         try:
             yield
         finally:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 COPY_BYTES = 256 * 1024
 WHOLE_RESERVE = 1.0
-_SPACE_CHECK_BYTES = 16 * MIB
+_SPACE_CHECK_BYTES = MIB
 _SWEEP_SECONDS = 600
 _BEGINNING_SECONDS = 60
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")

@@ -6,6 +6,7 @@ finds out. The first process to start on a directory counts anew, which mends wh
 wrong.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -44,6 +45,9 @@ class Usage:
 
     def __sub__(self, other: "Usage") -> "Usage":
         return Usage(self.files - other.files, self.size_bytes - other.size_bytes)
+
+
+NOTHING = Usage(0, 0)
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,15 @@ class UsageLedger:
         os.close(self._alive)
 
     @contextmanager
-    def change(self, lock: Lock, more: Usage, path: Path, inode: int | None) -> Iterator[None]:
+    def change(self, lock: Lock, more: Usage, path: Path, inode: int | None, freed: Usage = NOTHING) -> Iterator[None]:
         """Count what the block does to the bucket of *lock*: *more* files and bytes (or less).
 
         The block does it in one atomic step, after which *path* has the *inode*, or is gone if that is None; whether
-        this happened decides what is counted, not how the block ends. Raises QuotaExceeded, and then nothing is done.
+        this happened decides what is counted, not how the block ends. *freed* is what the caller will then remove from
+        the same account, so that the quota allows it. Raises QuotaExceeded, and then nothing is done.
         """
         self._settle(lock)
-        self._begin(lock, more, path, inode)
+        self._begin(lock, more, path, inode, freed)
         try:
             yield
         finally:
@@ -103,17 +108,16 @@ class UsageLedger:
             except OSError as error:  # The note stays, and whoever looks next finds it.
                 log.warning("a change of %s is not counted yet: %s", lock.bucket, error)
 
-    def _begin(self, lock: Lock, more: Usage, path: Path, inode: int | None) -> None:
+    def _begin(self, lock: Lock, more: Usage, path: Path, inode: int | None, freed: Usage) -> None:
         before = Usage(*_NUMBERS.unpack_from(lock.read_record()))
         after = before + more
         name = os.fsencode(path.relative_to(self._root))
         note = _CHANGE.pack(after.files, after.size_bytes, True, before.files, before.size_bytes, inode or 0, len(name))
-        account = self.accounts[self._accounts[lock.bucket]]
-        if not account.quota.is_set:
+        if not self.has_quota(lock.bucket):
             lock.write_record(note + name)
             return
-        with self._locks.hold_counts(account.buckets[0]):
-            self.require(lock.bucket, more)
+        with self._locks.hold_counts(self.accounts[self._accounts[lock.bucket]].buckets[0]):
+            self.require(lock.bucket, more - freed)
             lock.write_record(note + name)
 
     def _settle(self, lock: Lock) -> None:
@@ -126,12 +130,16 @@ class UsageLedger:
         made = _inode(self._root / name) == inode
         lock.write_record(_SETTLED.pack(*(after if made else (files, size_bytes)), False))
 
+    def has_quota(self, bucket: str) -> bool:
+        """Whether there is a quota on *bucket*."""
+        return self.accounts[self._accounts[bucket]].quota.is_set
+
     def require(self, bucket: str, more: Usage) -> None:
         """Raise QuotaExceeded if *more* in *bucket* would be too much for the quota of its account."""
+        if not self.has_quota(bucket):
+            return
         account = self._accounts[bucket]
         quota = self.accounts[account].quota
-        if not quota.is_set:
-            return
         used = self._read(account)
         for setting, limit, has, wants in (
             (quota.files_setting, quota.max_files, used.files, more.files),
@@ -172,11 +180,15 @@ class UsageLedger:
 
 
 def _inode(path: Path) -> int:
-    """The inode that lies at *path*, 0 for nothing."""
+    """The inode that lies at *path*, 0 for nothing, and for what cannot be a path: then the note is damaged."""
     try:
         return os.lstat(path).st_ino
-    except (FileNotFoundError, NotADirectoryError):
+    except ValueError:
         return 0
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return 0
+        raise
 
 
 def _count(counter: Counter) -> bytes:

@@ -48,9 +48,9 @@ class PatientSocket(socket.socket):
         self._moved_bytes = 0
         self.renew()
 
-    def renew(self) -> None:
-        """Have full patience again, for another request."""
-        self._patience_seconds = self._full_seconds
+    def renew(self, at_most_seconds: float = math.inf) -> None:
+        """Have full patience again, or so much, for what is read or sent next."""
+        self._patience_seconds = min(self._full_seconds, at_most_seconds)
 
     def settimeout(self, seconds: float | None, /) -> None:
         self._timeout = seconds

@@ -28,6 +28,7 @@ STATUSES: dict[type[errors.FileserverError], int] = {
     errors.NotFound: 404,
     errors.BodyTimeout: 408,
     errors.Collision: 409,
+    errors.Obstructed: 409,
     errors.LimitExceeded: 413,
     errors.FileserverError: 500,
     errors.SettingsError: 500,

@@ -14,6 +14,7 @@ from fileserver.web.context import services_of
 from fileserver.web.patience import PatientSocket
 
 _FIRST_BYTE_SECONDS = 10
+_HEAD_SECONDS = 10
 _FAREWELL_SECONDS = 2
 _DROP_BYTES = 64 * 1024
 _PAUSE_SECONDS = 0.1
@@ -58,13 +59,15 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: TConn) -> Any:
         """Answer one request, in a thread; the result tells whether the connection can be kept."""
         if isinstance(conn.sock, PatientSocket):
-            conn.sock.renew()
+            conn.sock.renew(_HEAD_SECONDS)
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Let the application answer *req*, the last one where a proxy may have seen another end of it."""
         if any(name == "TRANSFER-ENCODING" and value.strip().lower() != "chunked" for name, value in req.headers):
             req.force_close()
+        if isinstance(conn.sock, PatientSocket):
+            conn.sock.renew()
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: TConn, future: "Future[Any]") -> None:

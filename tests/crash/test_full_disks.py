@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_commands import run as run_command
 from tests.crash.conftest import Tally
 from tests.crash.disks import Disk, Disks, run
 from tests.crash.loads import report
 from tests.crash.versioned import KINDS, Resource
 from tests.crash.workload import Workload, check
 from tests.support.checks import assert_problem
+from tests.support.memory import processes
 from tests.support.messages import HeaderPairs, Response, chunked, header_pairs
-from tests.support.servers import gunicorn_server
+from tests.support.servers import gunicorn_server, kill_a_worker
 from tests.support.targets import HttpServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -116,6 +118,29 @@ def fill_and_make_room(disk: Disk, resources: Iterator[Resource], use_up: Callab
         check(server, workload.journal)
     tally.add("full disks")
     report(workload, tally)
+
+
+@pytest.mark.parametrize("use_up", [use_up_bytes, use_up_inodes])
+def test_a_server_starts_on_a_full_disk(disks: Disks, use_up: Callable[[Path], None]):
+    """All is read, and what makes room works: a killed worker comes back, commands run, deletions are done."""
+    disk = disks.make(16, mkfs=[*SMALL, "-N", "400"], options=FAST)
+    workload, stored = Workload(), [make(1) for make in KINDS.values()]
+    with gunicorn_server(disk.root, env=NO_FLOOR) as server:
+        for resource in stored:
+            workload.write(server, resource)
+    use_up(disk.root)
+    with gunicorn_server(disk.root, env=NO_FLOOR) as server:
+        check(server, workload.journal)
+        kill_a_worker(server, processes(server.pid)[1])
+        check(server, workload.journal)
+        for command in ("check", "stats", "gc"):
+            assert run_command("--directory", disk.root, command).returncode == 0
+        for resource in stored:
+            workload.delete(server, resource)
+        check(server, workload.journal)
+        for resource in stored:
+            accepted(server, workload.try_to_write(server, resource))
+        check(server, workload.journal)
 
 
 def test_the_reserve_is_for_results(disks: Disks):

@@ -15,7 +15,7 @@ from tests.crash.workload import CLIENTS, Workload, check
 from tests.support.clients import RawClient
 from tests.support.hammer import together
 from tests.support.memory import processes
-from tests.support.servers import gunicorn_server, kill, kill_process, wait_until
+from tests.support.servers import gunicorn_server, kill, kill_a_worker, wait_until
 from tests.support.targets import HttpServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -79,13 +79,6 @@ def run_while_a_worker_is_killed(server: HttpServer, workload: Workload, seconds
 
     workload.cut.clear()
     together(kill_and_wait, *[lambda: workload.run(server, enough)] * CLIENTS)
-
-
-def kill_a_worker(server: HttpServer, worker: int) -> None:
-    """Kill the process *worker*, and wait until the master has started another one."""
-    workers = processes(server.pid)[1:]
-    kill_process(worker)
-    assert wait_until(lambda: len(set(processes(server.pid)[1:]) - set(workers)) == 1)
 
 
 def test_recovery_leaves_what_lives(tmp_path: Path):

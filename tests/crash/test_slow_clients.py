@@ -94,6 +94,14 @@ def test_a_slow_head_is_cut_off(impatient: HttpServer, tally: Tally):
     tally.add("slow clients cut off", len(clients))
 
 
+def test_a_head_has_less_time_than_a_body(tmp_path: Path):
+    """It costs its sender nothing; so it may not cost the server a thread for all of max_idle_seconds."""
+    with gunicorn_server(tmp_path / "work") as server, RawClient(server.address, timeout=40) as client:
+        client.send(b"G")
+        with pytest.raises((CutResponse, ConnectionResetError)):
+            client.read_final("GET")
+
+
 def test_a_slow_reader_is_cut_off(impatient: HttpServer, tally: Tally, large: str):
     with tiny_readers(impatient, large, 2 * THREADS) as clients:
         seconds_to_serve(impatient, lambda done: sip_until(clients, done, BOUND_SECONDS))

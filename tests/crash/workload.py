@@ -1,13 +1,14 @@
 """Clients that mix all reads and writes, and the check that nothing which they were told is lost."""
 
 import random
-from collections import Counter
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import Event
 
 from tests.crash.journal import Journal
 from tests.crash.versioned import KINDS, Resource, Version
+from tests.support.checks import assert_counted
 from tests.support.clients import CutResponse, RawClient
 from tests.support.messages import HeaderPairs, Response
 from tests.support.servers import wait_until
@@ -139,27 +140,17 @@ def settle(client: HttpServer, journal: Journal, resource: Resource) -> None:
 
 
 def check_counters(server: HttpServer) -> None:
-    """AssertionError if the home page does not come to count what is on the disk."""
+    """AssertionError if the home page does not tell exactly what is on the disk, in files and bytes."""
 
-    def told() -> dict[str, int]:
-        return server.get("/", {"Accept": "application/json"}).json()["counters"]
+    def right() -> bool:
+        with suppress(AssertionError):
+            assert_counted(server)
+            return True
+        return False
 
     # The successor of a process that was killed may have to start before they are right.
-    there = counted(server.directory)
-    assert wait_until(lambda: told() == there), f"the home page counts {told()}, on the disk are {dict(there)}"
-
-
-def counted(directory: Path) -> Counter[str]:
-    """What the counters of the home page must be."""
-    found = Counter(path.split("/")[1] for path in stored_paths(directory))
-    archives = sum(1 for _ in (directory / "submission_archives").iterdir())
-    return Counter(
-        submissions=found["submissions"],
-        submission_archives=archives,
-        results=found["results"],
-        attachments=found["attachments"],
-        task_files=found["tasks"],
-    )
+    if not wait_until(right):
+        assert_counted(server)
 
 
 def stored_paths(directory: Path) -> list[str]:

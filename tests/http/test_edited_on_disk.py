@@ -97,3 +97,35 @@ def test_archives_may_be_deleted_at_any_time(make_server: MakeServer):
     assert archive_files(server, "job") == {"a": b"1"}
     assert server.submit("job", {"a": b"2"}).status == 200
     assert archive_files(server, "job") == {"a": b"2"}
+
+
+def test_a_link_among_the_files_is_neither_counted_nor_followed(make_server: MakeServer, tmp_path: Path):
+    server = make_server()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    (server.directory / "results" / "a.zip").symlink_to(tmp_path / "outside" / "secret")
+    (server.directory / "submissions" / "job").symlink_to(tmp_path / "outside")
+    assert server.put("/results/a.zip", b"12345").status == 200
+    assert server.submit("job", {"a": b"123"}).status == 200
+    counted = {name: quota["used"] for name, quota in server.get("/limits").json()["quotas"].items()}
+    assert (counted["max_results"], counted["max_results_bytes"]) == (1, 5)
+    assert (counted["max_submissions"], counted["max_submissions_bytes"]) == (1, 3)
+    assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
+
+
+def test_a_deleted_link_takes_nothing_off_the_counters(make_server: MakeServer, tmp_path: Path):
+    server = make_server()
+    (server.directory / "results" / "a.zip").symlink_to(tmp_path)
+    server.delete("/results/a.zip")
+    assert server.get("/limits").json()["quotas"]["max_results_bytes"]["used"] == 0
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(make_server: MakeServer):
+    server = make_server()
+    (server.directory / "results" / "a.zip").mkdir()
+    (server.directory / "submission_archives" / "job.zip").mkdir()
+    assert_problem(server.put("/results/a.zip", b"1"), "obstructed", server)
+    assert_problem(server.get("/results/a.zip"), "not-found", server)
+    assert_problem(server.delete("/results/a.zip"), "not-found", server)
+    assert_problem(server.submit("job", {"a": b"1"}), "obstructed", server)
+    assert server.delete("/submissions/job").status == 204

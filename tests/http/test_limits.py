@@ -5,6 +5,7 @@ import pytest
 from tests.support.checks import assert_problem
 from tests.support.messages import Response, fresh_bytes
 from tests.support.pool import MakeServer
+from tests.support.resources import store_as_the_original
 from tests.support.targets import FlaskServer, Server
 
 CONTENT = b"0123456789"
@@ -67,6 +68,14 @@ def test_a_form_of_task_files_that_exceeds_the_quota_stores_none(make_server: Ma
     files.popitem()
     assert server.post_form("/tasks", files).status == 200
     assert server.post_form("/tasks", files).status == 200
+
+
+def test_a_task_file_of_the_original_server_can_be_sent_again_whatever_the_quota(make_server: MakeServer):
+    server = make_server(quotas={"max_task_files": 1})
+    path = store_as_the_original(server.directory, CONTENT)
+    server = make_server(quotas={"max_task_files": 1})
+    assert server.post_form("/tasks", {"a": CONTENT}).status == 200
+    assert not path.exists()
 
 
 def test_a_quota_that_is_used_up_leaves_the_old_submission_and_its_archive(make_server: MakeServer):

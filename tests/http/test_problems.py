@@ -67,6 +67,7 @@ ELSEWHERE = {
     "incomplete-body",
     "body-timeout",
     "collision",
+    "obstructed",
     "limit-exceeded",
     "internal",
     "storage-failed",

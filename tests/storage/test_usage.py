@@ -12,8 +12,8 @@ import pytest
 
 from fileserver.core.errors import QuotaExceeded
 from fileserver.core.settings import Quota
-from fileserver.storage.locks import KeyLocks, Lock
-from fileserver.storage.usage import Account, Usage, UsageLedger, each_file, each_folder
+from fileserver.storage.locks import RECORD_BYTES, KeyLocks, Lock
+from fileserver.storage.usage import NOTHING, Account, Usage, UsageLedger, each_file, each_folder
 from tests.storage.sources import counted, python
 from tests.support.hammer import together
 
@@ -30,6 +30,15 @@ for number in range(count):
 print(ledger.started_at_seconds())
 """
 
+REPLACER = """
+import sys
+from pathlib import Path
+from fileserver.storage.usage import Usage
+from tests.storage.test_usage import ledger_of, locks_of, make
+root = Path(sys.argv[1])
+make(ledger_of(root), locks_of(root), root / "one" / "b", b"0123456789", sys.argv[2], Usage(1, 1))
+"""
+
 
 def locks_of(root: Path) -> KeyLocks:
     return KeyLocks(root / "staging" / ".locks")
@@ -41,12 +50,14 @@ def ledger_of(root: Path, quota: Quota | None = None) -> UsageLedger:
     return UsageLedger(root, locks_of(root), accounts, counters)
 
 
-def make(ledger: UsageLedger, locks: KeyLocks, path: Path, content: bytes, die_at: str = "") -> None:
-    """Create a file under the ledger's eyes, or die before or after that."""
+def make(
+    ledger: UsageLedger, locks: KeyLocks, path: Path, content: bytes, die_at: str = "", old: Usage = NOTHING
+) -> None:
+    """Create a file under the ledger's eyes in the place of *old*, or die before or after that."""
     with locks.hold(path.parent.name, path.name) as lock:
         (path.parent.parent / path.name).write_bytes(content)
         inode = (path.parent.parent / path.name).stat().st_ino
-        with ledger.change(lock, Usage(1, len(content)), path, inode):
+        with ledger.change(lock, Usage(1, len(content)) - old, path, inode):
             if die_at == "before":
                 os._exit(9)
             (path.parent.parent / path.name).rename(path)
@@ -125,6 +136,17 @@ def test_a_change_whose_count_cannot_be_written_is_still_a_success(
     assert ledger.read()["one"] == Usage(2, 7)
 
 
+@pytest.mark.parametrize(("die_at", "expected"), [("before", Usage(2, 6)), ("after", Usage(2, 15))])
+def test_the_replacement_by_a_process_that_died_is_found_out(
+    root: Path, ledger: UsageLedger, die_at: str, expected: Usage
+) -> None:
+    make(ledger, locks_of(root), root / "one" / "b", b"1")
+    with python(REPLACER, root, die_at) as process:
+        process.communicate("go\n", timeout=20)
+    assert process.returncode == 9
+    assert ledger.read()["one"] == expected
+
+
 @pytest.mark.parametrize(("die_at", "expected"), [("before", Usage(1, 5)), ("after", Usage(2, 15))])
 def test_the_change_of_a_process_that_died_is_found_out(
     root: Path, ledger: UsageLedger, die_at: str, expected: Usage
@@ -158,6 +180,19 @@ def test_a_damaged_ledger_is_mended_by_the_next_start(root: Path, content: bytes
     (root / "staging" / ".locks" / "one").write_bytes(content)
     with closing(ledger_of(root)) as ledger:
         assert ledger.read()["one"] == Usage(1, 5)
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 600, b"\x01" * 600, b"\0" * 16 + b"\x01" + b"\0" * 600])
+def test_a_ledger_that_is_damaged_meanwhile_goes_on(root: Path, ledger: UsageLedger, content: bytes) -> None:
+    with locks_of(root).hold("two", "a") as lock:
+        lock.write_record(content[:RECORD_BYTES])
+    assert set(ledger.read()) == {"one", "both"}
+    make(ledger, locks_of(root), root / "two" / "a", b"22")
+
+
+def test_a_record_never_runs_into_the_next_one(root: Path) -> None:
+    with locks_of(root).hold("two", "a") as lock, pytest.raises(ValueError, match="fit"):
+        lock.write_record(bytes(RECORD_BYTES + 1))
 
 
 @pytest.mark.parametrize("size", [0, 7, 20])
@@ -204,6 +239,46 @@ def test_a_quota_is_never_exceeded_by_many_at_once(root: Path, open_ledger: Call
 
     assert sum(together(*(partial(fill, number) for number in range(4)))) == 19
     assert ledger.read()["one"].files == 20
+
+
+def test_who_decides_by_a_quota_decides_alone(
+    root: Path, open_ledger: Callable[..., UsageLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one waits until the first one's decision is written down."""
+    ledger, first_decided, second_asks = open_ledger(Quota(2)), threading.Event(), threading.Event()
+    original = UsageLedger.require
+
+    def slow_require(self: UsageLedger, bucket: str, more: Usage) -> None:
+        original(self, bucket, more)
+        if not first_decided.is_set():
+            first_decided.set()
+            second_asks.wait(10)
+            # Without the lock it would be let through now.
+            assert not second_decided.wait(0.5)
+        else:
+            second_decided.set()
+
+    second_decided = threading.Event()
+    monkeypatch.setattr(UsageLedger, "require", slow_require)
+
+    def second() -> None:
+        assert first_decided.wait(10)
+        second_asks.set()
+        with pytest.raises(QuotaExceeded):
+            make(ledger, locks_of(root), root / "one" / "c", b"1")
+
+    together(lambda: make(ledger, locks_of(root), root / "one" / "b", b"1"), second)
+    assert ledger.read()["one"].files == 2
+
+
+def test_what_will_be_freed_elsewhere_is_no_more(root: Path, open_ledger: Callable[..., UsageLedger]) -> None:
+    ledger = open_ledger(Quota(1))
+    path = root / "one" / "b"
+    (root / "b").write_bytes(b"12345")
+    with locks_of(root).hold("one", "b") as lock:
+        with ledger.change(lock, Usage(1, 5), path, (root / "b").stat().st_ino, Usage(1, 5)):
+            (root / "b").rename(path)
+    assert ledger.read()["one"] == Usage(2, 10)
 
 
 @pytest.mark.parametrize(

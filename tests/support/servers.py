@@ -160,3 +160,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(descendant, signal.SIGKILL)
         raise AssertionError(f"the server did not stop within {STOP_SECONDS} seconds of SIGTERM") from None
+
+
+def kill_a_worker(server: HttpServer, worker: int) -> None:
+    """Kill the process *worker*, and wait until the master has started another one."""
+    workers = processes(server.pid)[1:]
+    kill_process(worker)
+    assert wait_until(lambda: len(set(processes(server.pid)[1:]) - set(workers)) == 1)
