@@ -36,7 +36,6 @@ class Check:
             yield from self._task_files(bucket)
         yield from self._all_submissions()
         yield from self._archives_alone()
-        yield from self._leftovers()
 
     def expected_keys(self) -> int:
         """About how many keys `run` will look at."""
@@ -103,11 +102,6 @@ class Check:
                 found = [orphan] if orphan and orphan.kind is Kind.ORPHAN else []
                 self.counts.files += 1
             yield found
-
-    def _leftovers(self) -> Iterator[Findings]:
-        for name in self._services.staging.dead():
-            if self._subset.holds("staging", name):
-                yield [Finding(Kind.LEFTOVER, "staging", name, "it is a transaction of a dead process")]
 
 
 def _foreign(bucket: str, key: str, reason: str) -> Findings:

@@ -26,8 +26,6 @@ class Kind(StrEnum):
     """An archive without a submission; it is not served."""
     DUPLICATE = "duplicate"
     """A task file that lies in `tasks` and in `exercises`."""
-    LEFTOVER = "leftover"
-    """A transaction of a dead process."""
 
 
 @dataclass(frozen=True)

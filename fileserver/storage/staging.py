@@ -33,7 +33,6 @@ COPY_BYTES = 256 * 1024
 WHOLE_RESERVE = 1.0
 _SPACE_CHECK_BYTES = 16 * MIB
 _SWEEP_SECONDS = 600
-_BEGINNING_SECONDS = 60
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")
 
 
@@ -235,15 +234,6 @@ class Staging:
             if lock is not None:
                 return path, lock
 
-    def dead(self) -> Iterator[str]:
-        """The names of what dead processes left, as far as it is older than a minute; nothing is changed."""
-        for path in self.root.iterdir():
-            # Between its making and its locking a new transaction looks dead, and must not be held up.
-            if _TRANSACTION.fullmatch(path.name) and _age_seconds(path) > _BEGINNING_SECONDS:
-                if (lock := _lock_folder(path)) is not None:
-                    os.close(lock)
-                    yield path.name
-
     def recover(self) -> int:
         """Remove what dead processes left; live transactions are left alone. Returns how many were dead.
 
@@ -262,14 +252,6 @@ class Staging:
         if dead:
             log.warning("removed %d transactions that dead processes left in staging", dead)
         return dead
-
-
-def _age_seconds(path: Path) -> float:
-    """The time since the folder *path* was changed last; 0 if it is gone."""
-    try:
-        return time.time() - path.lstat().st_mtime
-    except FileNotFoundError:
-        return 0
 
 
 def _lock_folder(path: Path) -> int | None:

@@ -73,6 +73,13 @@ def test_warnings_are_lines_and_exit_status_0(root: Path) -> None:
     assert " 2 warnings" in result.stdout
 
 
+def test_what_a_dead_process_left_is_removed_as_by_each_command(root: Path) -> None:
+    dead = root / "staging" / ("a" * 32)
+    dead.mkdir()
+    assert run(root).exit_code == SOUND
+    assert not dead.exists()
+
+
 def test_exit_status_after_a_repair_tells_what_an_upload_must_heal(root: Path) -> None:
     flip_bit(root / FILE_PATHS["submission"])
     healed = run(root, "--read-data", "--repair")

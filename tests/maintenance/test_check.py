@@ -237,20 +237,6 @@ def test_a_task_file_in_both_places_is_a_duplicate(filled: Services, root: Path)
     assert told(check(filled)) == {("duplicate", f"exercises/{TASK_SHA1}")}
 
 
-def test_a_dead_transaction_is_a_leftover_once_it_is_old(filled: Services, root: Path) -> None:
-    folder = root / "staging" / ("a" * 32)
-    folder.mkdir()
-    assert check(filled) == []
-    os.utime(folder, (0, 0))
-    assert told(check(filled)) == {("leftover", f"staging/{folder.name}")}
-
-
-def test_a_live_transaction_is_no_leftover(filled: Services) -> None:
-    with filled.staging.transaction() as transaction:
-        os.utime(transaction.path, (0, 0))
-        assert check(filled) == []
-
-
 @pytest.mark.parametrize("kind", ["task file", "result", "attachment", "submission", "archive"])
 def test_what_is_replaced_while_it_is_read_is_no_finding(filled: Services, root: Path, kind: str) -> None:
     flip_bit(root / FILE_PATHS[kind])

@@ -221,14 +221,6 @@ def test_of_two_copies_of_a_task_file_the_whole_one_stays(filled: Services, root
     assert copy.read_bytes() == TASK
 
 
-def test_a_dead_transaction_is_removed(filled: Services, root: Path) -> None:
-    folder = root / "staging" / ("a" * 32)
-    folder.mkdir()
-    os.utime(folder, (0, 0))
-    assert [finding.action for finding in repair(filled)] == ["removed"]
-    assert not folder.exists()
-
-
 def test_what_is_foreign_is_left_alone(filled: Services, root: Path) -> None:
     (root / "results" / "x.zip").symlink_to("/etc")
     assert [finding.action for finding in repair(filled)] == [""]
