@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from fileserver.cli.documents import printable
 from fileserver.cli.options import directory_option
 from fileserver.cli.working import EXIT_DAMAGED, open_services
 from fileserver.maintenance.check import Check
@@ -86,13 +87,8 @@ def _document(finding: Finding) -> dict[str, Any]:
 
 
 def _line(finding: Finding) -> str:
-    parts = [f"{finding.kind:<9} {_shown(finding.place)}: {finding.detail}", finding.action, finding.heals]
+    parts = [f"{finding.kind:<9} {printable(finding.place)}: {finding.detail}", finding.action, finding.heals]
     return "; ".join(part for part in parts if part)
-
-
-def _shown(text: str) -> str:
-    """A path in one line, whatever bytes are in it."""
-    return text if text.isprintable() else ascii(text)
 
 
 @contextmanager

@@ -133,7 +133,7 @@ class Submissions:
 
     @contextmanager
     def hold(self, submission_id: str) -> Iterator[None]:
-        """Let nobody replace or delete the submission for the duration of the block."""
+        """Let nobody publish or remove the submission or its archive for the duration of the block."""
         with self._locks.hold(self._folders.name, submission_id):
             yield
 
@@ -161,12 +161,6 @@ class Submissions:
     def _require_version(self, submission_id: SubmissionId, version: int | None) -> None:
         if version is not None and version != self._folders.version(submission_id):
             raise NotFound(f"{quoted(submission_id)} was replaced meanwhile")
-
-    @contextmanager
-    def unchanging(self, submission_id: SubmissionId) -> Iterator[None]:
-        """Let nobody publish or remove the submission or its archive for the duration of the block."""
-        with self._locks.hold(self._folders.name, submission_id):
-            yield
 
     def put_back(self, submission_id: SubmissionId, source: Path) -> bool:
         """Move the folder *source*, which was taken away, to its place again; tells whether that was free.
