@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fileserver.maintenance import files as files_module
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
@@ -99,6 +100,21 @@ def test_a_file_without_a_record_is_unverified_until_it_is_read(filled: Services
         assert (run.counts.unverified, run.counts.recorded) == expected
     flip_bit(root / FILE_PATHS[kind])
     assert told(check(filled, read=True)) == {("damaged", PLACES[kind])}
+
+
+def test_an_edit_just_before_the_digest_is_recorded_is_no_damage(
+    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = root / FILE_PATHS["result"], files_module.write_record
+
+    def edited_meanwhile(*arguments) -> None:
+        edit(path, path.read_bytes().swapcase())
+        original(*arguments)
+
+    forget(path)
+    monkeypatch.setattr(files_module, "write_record", edited_meanwhile)
+    check(filled, read=True)
+    assert told(check(filled, read=True)) == {("changed", PLACES["result"])}
 
 
 def test_a_task_file_without_a_record_is_judged_by_its_name(filled: Services, root: Path) -> None:
