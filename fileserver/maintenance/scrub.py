@@ -8,6 +8,7 @@ import atexit
 import fcntl
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -52,11 +53,26 @@ class ScrubResult:
 
 
 def read_result(staging: Path) -> ScrubResult | None:
-    """The result of the last scrub of the working directory with this staging folder; None if there was none yet."""
+    """The result of the last scrub of the working directory with this staging folder.
+
+    None if there was none yet, or if what is kept of it makes no sense.
+    """
     try:
-        return ScrubResult(**json.loads((staging / _STATE).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        result = ScrubResult(**json.loads((staging / _STATE).read_bytes()))
+        return result if _makes_sense(result) else None
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _makes_sense(result: ScrubResult) -> bool:
+    """Whether the members are what they should be; raises ValueError, TypeError or OverflowError if they are not."""
+    counts = (result.slice, result.slices, result.files, result.bytes_read, result.damaged)
+    return (
+        all(type(count) is int and count >= 0 for count in counts)
+        and 1 <= result.slice <= result.slices
+        and math.isfinite(result.seconds)
+        and bool(result.finished_at_text)
+    )
 
 
 class Scrub:
@@ -85,10 +101,11 @@ class Scrub:
         return self._settings.scrub_every_hours * 3600.0
 
     def _due_in(self, last: ScrubResult | None) -> float:
-        if last is None:
+        now = time.time()
+        # The clock may have been set back: then nobody knows how long ago it was.
+        if last is None or last.finished_at > now:
             return 0.0
-        # The clock may have been set back.
-        return min(last.finished_at + self._period_seconds - time.time(), self._period_seconds)
+        return last.finished_at + self._period_seconds - now
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
