@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fileserver.core.incoming import Incoming
 from fileserver.maintenance.check import Check
-from fileserver.maintenance.findings import Subset
+from fileserver.maintenance.findings import Kind, Subset
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
@@ -43,6 +43,7 @@ class ScrubResult:
     files: int
     bytes_read: int
     damaged: int
+    unreadable: int
     seconds: float
     finished_at: float
     """Since the epoch."""
@@ -66,7 +67,7 @@ def read_result(staging: Path) -> ScrubResult | None:
 
 def _makes_sense(result: ScrubResult) -> bool:
     """Whether the members are what they should be; raises ValueError, TypeError or OverflowError if they are not."""
-    counts = (result.slice, result.slices, result.files, result.bytes_read, result.damaged)
+    counts = (result.slice, result.slices, result.files, result.bytes_read, result.damaged, result.unreadable)
     return (
         all(type(count) is int and count >= 0 for count in counts)
         and 1 <= result.slice <= result.slices
@@ -119,14 +120,17 @@ class Scrub:
         slices = self._settings.scrub_slices
         subset = Subset(last.slice % slices + 1 if last else 1, slices)
         reader = Reader(Pace(self._settings.scrub_max_bytes_per_second, self._pause))
-        check, damaged, began = Check(self._services, reader, subset), 0, time.monotonic()
+        check, began = Check(self._services, reader, subset), time.monotonic()
+        damaged = unreadable = 0
         for found in check.run():
             for finding in found:
                 damaged += finding.is_damage
+                unreadable += finding.kind is Kind.UNREADABLE
                 level = logging.ERROR if finding.is_damage else logging.WARNING
                 log.log(level, "scrub: %s: %s; %s", ascii(finding.place), finding.detail, finding.heals or finding.kind)
         seconds = round(time.monotonic() - began, 3)
-        return ScrubResult(subset.number, slices, check.counts.files, reader.bytes_read, damaged, seconds, time.time())
+        read = (check.counts.files, reader.bytes_read)
+        return ScrubResult(subset.number, slices, *read, damaged, unreadable, seconds, time.time())
 
     def _keep(self, result: ScrubResult) -> None:
         content = json.dumps(asdict(result)).encode() + b"\n"

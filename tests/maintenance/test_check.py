@@ -23,6 +23,7 @@ from tests.maintenance.rot import (
     flat,
     flip_bit,
     forget,
+    refuse,
     rewrite,
     told,
 )
@@ -258,6 +259,33 @@ def test_what_is_replaced_while_it_is_read_is_no_finding(filled: Services, root:
     flip_bit(root / FILE_PATHS[kind])
     reader = Reader(Pace(1 << 40, lambda seconds: fill(filled)))
     assert flat(Check(filled, reader).run()) == []
+
+
+REFUSED = {
+    "job.zip": "results/job.zip",
+    "picture": "attachments/picture",
+    TASK_SHA1: f"tasks/{TASK_SHA1[0]}/{TASK_SHA1}",
+    "bah.txt": f"submissions/{JOB}",
+    "baz": f"submissions/{JOB}",
+    ARCHIVE: f"submissions/{JOB}",
+    TASK_SHA1[0]: f"tasks/{TASK_SHA1[0]}",
+    "results": "results",
+    "submissions": "submissions",
+}
+
+
+@both
+@pytest.mark.parametrize(("name", "place"), REFUSED.items())
+def test_what_may_not_be_read_is_told_and_all_else_is_checked(
+    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str, read: bool
+) -> None:
+    others = {"results/z.zip", "attachments/z", "submissions/z", "submission_archives/z", "tasks/z"}
+    for path in others:
+        (root / path).symlink_to("/etc")
+    refuse(monkeypatch, name)
+    expected = {("foreign", path) for path in others if not path.startswith(f"{place}/")}
+    assert told(check(filled, read=read)) >= expected | {("unreadable", place)}
+    assert not any(finding.is_damage for finding in check(filled, read=read))
 
 
 def test_a_file_that_cannot_be_read_is_damaged(filled: Services, monkeypatch: pytest.MonkeyPatch) -> None:

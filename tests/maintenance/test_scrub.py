@@ -15,7 +15,7 @@ import pytest
 from fileserver.maintenance import scrub as scrub_module
 from fileserver.maintenance.scrub import Scrub, ScrubResult, ScrubThread, read_result
 from fileserver.services import Services
-from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, fill, flip_bit
+from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, fill, flip_bit, refuse
 from tests.storage.conftest import MakeServices
 from tests.storage.sources import transactions, within
 from tests.support.servers import wait_until
@@ -104,7 +104,7 @@ WRONG_MEMBERS = [
     *[("seconds", wrong) for wrong in ("x", None, float("nan"))],
     *[("slice", wrong) for wrong in ("1", 0, 4, 1.5, True, None)],
     *[("slices", wrong) for wrong in ("3", 0, None)],
-    *[(name, wrong) for name in ("files", "bytes_read", "damaged") for wrong in ("x", -1, None)],
+    *[(name, wrong) for name in ("files", "bytes_read", "damaged", "unreadable") for wrong in ("x", -1, None)],
 ]
 
 
@@ -112,7 +112,7 @@ WRONG_MEMBERS = [
 def test_a_member_that_makes_no_sense_does_not_stop_the_scrub(
     scrubbed: Services, root: Path, name: str, wrong: object
 ) -> None:
-    state = {**asdict(ScrubResult(2, 3, 1, 1, 0, 0.5, time.time())), name: wrong}
+    state = {**asdict(ScrubResult(2, 3, 1, 1, 0, 0, 0.5, time.time())), name: wrong}
     (root / "staging" / ".scrub").write_text(json.dumps(state))
     assert read_result(root / "staging") is None
     assert Scrub(scrubbed).run_if_due() == HOUR
@@ -132,6 +132,24 @@ def test_damage_is_logged_and_counted_and_left_as_it_is(
     assert len(errors) == len(FILE_PATHS)
     assert any("results/job.zip" in message and "send" in message for message in errors)
     assert all((root / path).exists() for path in FILE_PATHS.values())
+
+
+def test_what_may_not_be_read_is_counted_and_the_next_slice_follows(
+    scrubbed: Services,
+    root: Path,
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refuse(monkeypatch, "picture")
+    turns = []
+    for _ in range(SLICES):
+        Scrub(scrubbed).run_if_due()
+        turns.append(result(root))
+        later(HOUR + 1)
+    assert [turn.slice for turn in turns] == [1, 2, 3]
+    assert (sum(turn.unreadable for turn in turns), sum(turn.damaged for turn in turns)) == (1, 0)
+    assert "attachments/picture" in caplog.text
 
 
 def test_only_one_process_scrubs_at_a_time(scrubbed: Services, root: Path) -> None:
