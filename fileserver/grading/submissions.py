@@ -14,6 +14,7 @@ from typing import TypeVar
 from fileserver.core.errors import NotFound
 from fileserver.core.incoming import IncomingFile
 from fileserver.core.names import ArchiveName, FilePath, FileTree, NameLimits, SubmissionId, quoted
+from fileserver.core.settings import WIDEST_LIMITS
 from fileserver.grading.archives import COMMENT_BYTES, archive_writer, layout_comment
 from fileserver.storage.filesystem import open_below
 from fileserver.storage.folders import LocalFolders
@@ -53,6 +54,11 @@ class Submissions:
         self._locks = locks
         self._names = names
         self._layout = layout
+
+    def without_limits(self) -> "Submissions":
+        """The same for what was stored before, perhaps under wider limits than those of today."""
+        staging = self._staging.without_limits()
+        return Submissions(self._folders, self._archives, staging, self._locks, WIDEST_LIMITS.names, self._layout)
 
     def store(
         self,

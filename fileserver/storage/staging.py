@@ -5,6 +5,7 @@ block, the folder is gone at its end; what was published has been renamed out of
 is freed, and `recover` of any other process finds what it left.
 """
 
+import dataclasses
 import errno
 import fcntl
 import io
@@ -22,7 +23,7 @@ from pathlib import Path
 from fileserver.core.digests import Hasher
 from fileserver.core.errors import IncompleteBody, LimitExceeded, ReserveReached
 from fileserver.core.incoming import Incoming
-from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
+from fileserver.core.settings import AUTOMATIC, GIB, MIB, WIDEST_LIMITS, LimitSettings
 from fileserver.storage.filesystem import Modes, create_file, free_and_total_bytes, fsync_directory, make_directory
 from fileserver.storage.interface import StagedFile
 from fileserver.storage.records import write_record
@@ -169,6 +170,11 @@ class Staging:
         self._modes = modes
         self._limits = limits
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+
+    def without_limits(self) -> "Staging":
+        """The same for what was stored before: only the reserve of free space holds."""
+        limits = dataclasses.replace(WIDEST_LIMITS, min_free_bytes=self._limits.min_free_bytes)
+        return Staging(self.root, self._modes, limits)
 
     @contextmanager
     def transaction(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fileserver.core.names import Sha1
+from fileserver.grading.submissions import Submissions
 from fileserver.maintenance import healing as healing_module
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.reading import Reader
@@ -268,7 +269,7 @@ def test_what_cannot_be_repaired_does_not_end_the_repair(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(filled.submissions, "store", fail)
+    monkeypatch.setattr(Submissions, "store", fail)
     found = {finding.bucket: finding for finding in repair(filled)}
     assert "No space left" in found["submissions"].action
     assert found["submissions"].remains
