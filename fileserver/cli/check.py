@@ -1,6 +1,5 @@
 """The check of a working directory, and its repair."""
 
-import json
 import re
 import sys
 import time
@@ -8,18 +7,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from fileserver.cli.documents import echo_document, printable
 from fileserver.cli.options import directory_option
 from fileserver.cli.working import EXIT_DAMAGED, open_services
 from fileserver.maintenance.check import Check
-from fileserver.maintenance.findings import Finding, Findings, Subset
+from fileserver.maintenance.findings import Finding, Findings, Kind, Subset
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.maintenance.repair import Repair
 from fileserver.maintenance.statistics import human_size
+
+EXIT_INCOMPLETE = 1
+"""Not everything could be looked at."""
 
 _EPILOG = (
     "Exit status: 0 all is sound (there may be warnings), 1 the check could not be completed, "
@@ -34,48 +37,65 @@ def _subset(context: click.Context, parameter: click.Parameter, value: str | Non
     return Subset(int(found[1]), int(found[2]))
 
 
-class _Report:
-    """What is told: each finding at once, or all of them in one JSON document at the end."""
+class _Run:
+    """One check, with its repair if that is wanted: what it finds, and what that comes to."""
 
-    def __init__(self, check: Check, reader: Reader, as_json: bool) -> None:
+    def __init__(self, check: Check, reader: Reader, repair: Repair | None) -> None:
         self._check = check
         self._reader = reader
-        self._as_json = as_json
-        self._found: list[dict[str, Any]] = []
-        self._sums = dict.fromkeys(("damaged", "mended", "warnings"), 0)
+        self._repair = repair
+        self._sums = dict.fromkeys(("damaged", "mended", "warnings", "unreadable"), 0)
         self._began = time.monotonic()
+        self._error: OSError | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        """Each finding as it is made; an error ends them."""
+        try:
+            with _progress(self._check) as each:
+                for found in each:
+                    for finding in self._repair.mend(found) if self._repair else found:
+                        self._sums[_sum_of(finding)] += 1
+                        yield finding
+        except OSError as error:
+            self._error = error
+
+    def end(self) -> NoReturn:
+        """End the process with the status that tells the result."""
+        if self._error:
+            click.echo(f"Error: the check could not be completed: {self._error}", err=True)
+        sys.exit(EXIT_DAMAGED if self._sums["damaged"] else 0 if self._is_complete else EXIT_INCOMPLETE)
 
     @property
-    def exit_status(self) -> int:
-        return EXIT_DAMAGED if self._sums["damaged"] else 0
+    def _is_complete(self) -> bool:
+        return self._error is None and not self._sums["unreadable"]
 
-    def add(self, found: Findings) -> None:
-        for finding in found:
-            self._sums["damaged" if finding.remains else "mended" if finding.mended else "warnings"] += 1
-            if self._as_json:
-                self._found.append(_document(finding))
-            else:
-                click.echo(_line(finding))
+    def summary(self) -> dict[str, Any]:
+        """The members of the JSON document behind the findings."""
+        return {
+            "completed": self._is_complete,
+            "counts": {**self._sums, **asdict(self._check.counts)},
+            "bytes_read": self._reader.bytes_read,
+            "seconds": round(time.monotonic() - self._began, 3),
+        }
 
-    def end(self, completed: bool) -> None:
-        seconds, bytes_read, counts = time.monotonic() - self._began, self._reader.bytes_read, self._check.counts
-        if self._as_json:
-            document = {
-                "completed": completed,
-                "findings": self._found,
-                "counts": {**self._sums, **asdict(counts)},
-                "bytes_read": bytes_read,
-                "seconds": round(seconds, 3),
-            }
-            click.echo(json.dumps(document, indent=2))
-            return
-        if counts.unrecordable:
-            click.echo(f"digests cannot be recorded: {counts.unrecordable}")
-        click.echo(
-            f"{counts.files} files checked, {human_size(bytes_read)} read, in {seconds:.1f} s: "
+    def sentence(self) -> str:
+        """The same for people."""
+        counts, told = self._check.counts, self.summary()
+        unrecordable = f"digests cannot be recorded: {counts.unrecordable}\n" if counts.unrecordable else ""
+        return (
+            f"{unrecordable}{counts.files} files checked, {human_size(told['bytes_read'])} read, "
+            f"in {told['seconds']:.1f} s: "
             + ", ".join(f"{number} {name}" for name, number in self._sums.items())
             + f"; {counts.unverified} unverified, {counts.recorded} recorded now"
         )
+
+
+def _sum_of(finding: Finding) -> str:
+    if finding.remains:
+        return "damaged"
+    if finding.mended:
+        return "mended"
+    return "unreadable" if finding.kind is Kind.UNREADABLE else "warnings"
 
 
 def _document(finding: Finding) -> dict[str, Any]:
@@ -86,13 +106,8 @@ def _document(finding: Finding) -> dict[str, Any]:
 
 
 def _line(finding: Finding) -> str:
-    parts = [f"{finding.kind:<9} {_shown(finding.place)}: {finding.detail}", finding.action, finding.heals]
+    parts = [f"{finding.kind:<10} {printable(finding.place)}: {finding.detail}", finding.action, finding.heals]
     return "; ".join(part for part in parts if part)
-
-
-def _shown(text: str) -> str:
-    """A path in one line, whatever bytes are in it."""
-    return text if text.isprintable() else ascii(text)
 
 
 @contextmanager
@@ -124,20 +139,17 @@ def check(
 ) -> None:
     """Check a working directory, whether its server runs or not: is everything there what was stored?
 
-    Lines of what is found begin with its kind; `damaged` and `missing` mean a loss, all others are warnings.
+    Lines of what is found begin with its kind; `damaged` and `missing` mean a loss, `unreadable` that nobody knows; all
+    others are warnings.
     """
     with open_services(group_directory, directory) as services:
         reader = Reader(Pace(max_bytes_per_second))
         checking = Check(services, reader if read_data else None, subset)
-        repairing = Repair(services, reader) if repair else None
-        report, completed = _Report(checking, reader, as_json), False
-        try:
-            with _progress(checking) as each:
-                for found in each:
-                    report.add(repairing.mend(found) if repairing else found)
-            completed = True
-        except OSError as error:
-            raise click.ClickException(f"the check could not be completed: {error}") from None
-        finally:
-            report.end(completed)
-    sys.exit(report.exit_status)
+        run = _Run(checking, reader, Repair(services, reader) if repair else None)
+        if as_json:
+            echo_document("findings", map(_document, run.findings()), run.summary)
+        else:
+            for finding in run.findings():
+                click.echo(_line(finding))
+            click.echo(run.sentence())
+        run.end()

@@ -74,6 +74,10 @@ class LimitSettings:
         return None
 
 
+WIDEST_LIMITS = LimitSettings(max_file_bytes=1 << 62, max_path_bytes=2048, max_path_depth=256)
+"""What was stored once is kept, whatever the settings say by now; only the reserve of free space holds."""
+
+
 @dataclass(frozen=True)
 class Quota:
     """The most that may be held of something; 0 is for no quota. The settings are named for messages."""

@@ -14,6 +14,7 @@ from typing import TypeVar
 from fileserver.core.errors import NotFound
 from fileserver.core.incoming import IncomingFile
 from fileserver.core.names import ArchiveName, FilePath, FileTree, NameLimits, SubmissionId, quoted
+from fileserver.core.settings import WIDEST_LIMITS
 from fileserver.grading.archives import COMMENT_BYTES, archive_writer, layout_comment
 from fileserver.storage.filesystem import open_below
 from fileserver.storage.folders import LocalFolders
@@ -53,6 +54,11 @@ class Submissions:
         self._locks = locks
         self._names = names
         self._layout = layout
+
+    def without_limits(self) -> "Submissions":
+        """The same for what was stored before, perhaps under wider limits than those of today."""
+        staging = self._staging.without_limits()
+        return Submissions(self._folders, self._archives, staging, self._locks, WIDEST_LIMITS.names, self._layout)
 
     def store(
         self,
@@ -133,7 +139,7 @@ class Submissions:
 
     @contextmanager
     def hold(self, submission_id: str) -> Iterator[None]:
-        """Let nobody replace or delete the submission for the duration of the block."""
+        """Let nobody publish or remove the submission or its archive for the duration of the block."""
         with self._locks.hold(self._folders.name, submission_id):
             yield
 
@@ -161,12 +167,6 @@ class Submissions:
     def _require_version(self, submission_id: SubmissionId, version: int | None) -> None:
         if version is not None and version != self._folders.version(submission_id):
             raise NotFound(f"{quoted(submission_id)} was replaced meanwhile")
-
-    @contextmanager
-    def unchanging(self, submission_id: SubmissionId) -> Iterator[None]:
-        """Let nobody publish or remove the submission or its archive for the duration of the block."""
-        with self._locks.hold(self._folders.name, submission_id):
-            yield
 
     def put_back(self, submission_id: SubmissionId, source: Path) -> bool:
         """Move the folder *source*, which was taken away, to its place again; tells whether that was free.

@@ -187,9 +187,10 @@ def _collision(sha1: Sha1) -> Collision:
 
 def _adopt(stored: StoredFile, digests: dict[str, bytes]) -> None:
     """Record what was read, so that the file need not be read again; unless it changed while it was read."""
-    if os.fstat(stored.file.fileno()).st_mtime_ns != stored.mtime_ns:
+    info = os.fstat(stored.file.fileno())
+    if info.st_mtime_ns != stored.mtime_ns:
         return
     try:
-        write_record(stored.file.fileno(), digests)
+        write_record(stored.file.fileno(), digests, info)
     except OSError as error:
         log.warning("the digest of a task file cannot be recorded: %s", error)

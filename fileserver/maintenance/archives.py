@@ -78,7 +78,7 @@ class ArchiveCheck:
 
     def unfit(self, name: ArchiveName) -> Finding | None:
         """What is wrong with an archive that does not belong to its submission, or has none; None if it does."""
-        with suppress(NotFound), self._services.submissions.unchanging(name.submission_id), self.open(name) as archive:
+        with suppress(NotFound), self._services.submissions.hold(name.submission_id), self.open(name) as archive:
             version = (archive.inode, archive.mtime_ns)
             try:
                 folder_version = self._services.folders.version(name.submission_id)

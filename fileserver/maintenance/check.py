@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from fileserver.core.errors import NotFound
-from fileserver.core.names import ArchiveName, AttachmentId, ResultName, Sha1, SubmissionId
+from fileserver.core.names import ARCHIVE_SUFFIX, ArchiveName, AttachmentId, ResultName, Sha1, SubmissionId
 from fileserver.maintenance import archives, submissions
 from fileserver.maintenance.entries import Entry, entries, valid_name
 from fileserver.maintenance.files import FileCheck
@@ -31,12 +31,11 @@ class Check:
     def run(self) -> Iterator[Findings]:
         """Look at one key after the other; what is found may be repaired before the next one is asked for."""
         for bucket, name in (("results", ResultName), ("attachments", AttachmentId)):
-            yield from self._named_files(bucket, name)
+            yield from _listed(bucket, "", self._named_files(bucket, name))
         for bucket in SHARDED_BUCKETS:
-            yield from self._task_files(bucket)
-        yield from self._all_submissions()
-        yield from self._archives_alone()
-        yield from self._leftovers()
+            yield from _listed(bucket, "", self._task_files(bucket))
+        yield from _listed(submissions.BUCKET, "", self._all_submissions())
+        yield from _listed(archives.BUCKET, "", self._archives_alone())
 
     def expected_keys(self) -> int:
         """About how many keys `run` will look at."""
@@ -47,8 +46,11 @@ class Check:
 
     def _named_files(self, bucket: str, name: Callable[[str], str]) -> Iterator[Findings]:
         for entry in self._mine(bucket, entries(self._services.buckets[bucket].root)):
-            key, reason = valid_name(name, entry.name, entry)
-            yield _foreign(bucket, entry.name, reason) if key is None else self._file(bucket, key)
+            yield _looked_at(bucket, entry.name, partial(self._named_file, bucket, name, entry))
+
+    def _named_file(self, bucket: str, name: Callable[[str], str], entry: Entry) -> Findings:
+        key, reason = valid_name(name, entry.name, entry)
+        return _foreign(bucket, entry.name, reason) if key is None else self._file(bucket, key)
 
     def _task_files(self, bucket: str) -> Iterator[Findings]:
         for folder in entries(self._services.buckets[bucket].root):
@@ -56,14 +58,16 @@ class Check:
             if digit is None:
                 yield _foreign(bucket, folder.name, reason) if self._subset.holds(bucket, folder.name) else []
                 continue
-            for entry in self._mine(bucket, entries(Path(folder.path))):
-                sha1, reason = valid_name(partial(_sha1_in, digit), entry.name, entry)
-                if sha1 is None:
-                    yield _foreign(bucket, f"{digit}/{entry.name}", reason)
-                else:
-                    yield self._task_file(bucket, sha1)
+            yield from _listed(bucket, digit, self._task_files_in(bucket, digit, Path(folder.path)))
 
-    def _task_file(self, bucket: str, sha1: Sha1) -> Findings:
+    def _task_files_in(self, bucket: str, digit: str, folder: Path) -> Iterator[Findings]:
+        for entry in self._mine(bucket, entries(folder)):
+            yield _looked_at(bucket, f"{digit}/{entry.name}", partial(self._task_file, bucket, digit, entry))
+
+    def _task_file(self, bucket: str, digit: str, entry: Entry) -> Findings:
+        sha1, reason = valid_name(partial(_sha1_in, digit), entry.name, entry)
+        if sha1 is None:
+            return _foreign(bucket, f"{digit}/{entry.name}", reason)
         found = self._file(bucket, sha1, sha1)
         task_files, twin = self._services.task_files, self._services.buckets["tasks"]
         if bucket == "exercises" and twin.usage(sha1).files and task_files.is_stored_twice(sha1):
@@ -83,31 +87,53 @@ class Check:
     def _all_submissions(self) -> Iterator[Findings]:
         bucket = submissions.BUCKET
         for entry in self._mine(bucket, entries(self._services.folders.root)):
-            key, reason = valid_name(SubmissionId, entry.name, entry, folder=True)
-            if key is None:
-                yield _foreign(bucket, entry.name, reason)
-            elif look := self._submissions.look(key):
-                self._submissions.settle(look)
-                yield list(look.findings())
+            yield _looked_at(bucket, entry.name, partial(self._submission, entry))
+
+    def _submission(self, entry: Entry) -> Findings:
+        key, reason = valid_name(SubmissionId, entry.name, entry, folder=True)
+        if key is None:
+            return _foreign(submissions.BUCKET, entry.name, reason)
+        look = self._submissions.look(key)
+        if look is None:
+            return []
+        self._submissions.settle(look)
+        return list(look.findings())
 
     def _archives_alone(self) -> Iterator[Findings]:
         """Archives without a submission; the others were looked at with theirs, and are in the slice of theirs."""
-        bucket = self._services.buckets[archives.BUCKET]
-        for entry in entries(bucket.root):
-            key, reason = valid_name(ArchiveName, entry.name, entry)
-            if not self._subset.holds(submissions.BUCKET, key.submission_id if key else entry.name):
-                continue
-            found: Findings = _foreign(bucket.name, entry.name, reason) if key is None else []
-            if key and not (self._services.folders.root / key.submission_id).is_dir():
-                orphan = self._submissions.archives.unfit(key)
-                found = [orphan] if orphan and orphan.kind is Kind.ORPHAN else []
-                self.counts.files += 1
-            yield found
+        for entry in entries(self._services.buckets[archives.BUCKET].root):
+            if self._subset.holds(submissions.BUCKET, entry.name.removesuffix(ARCHIVE_SUFFIX)):
+                yield _looked_at(archives.BUCKET, entry.name, partial(self._archive_alone, entry))
 
-    def _leftovers(self) -> Iterator[Findings]:
-        for name in self._services.staging.dead():
-            if self._subset.holds("staging", name):
-                yield [Finding(Kind.LEFTOVER, "staging", name, "it is a transaction of a dead process")]
+    def _archive_alone(self, entry: Entry) -> Findings:
+        key, reason = valid_name(ArchiveName, entry.name, entry)
+        if key is None:
+            return _foreign(archives.BUCKET, entry.name, reason)
+        if (self._services.folders.root / key.submission_id).is_dir():
+            return []
+        orphan = self._submissions.archives.unfit(key)
+        self.counts.files += 1
+        return [orphan] if orphan and orphan.kind is Kind.ORPHAN else []
+
+
+def _looked_at(bucket: str, key: str, look: Callable[[], Findings]) -> Findings:
+    """What *look* finds; that it cannot look, if so."""
+    try:
+        return look()
+    except OSError as error:
+        return _unreadable(bucket, key, error)
+
+
+def _listed(bucket: str, key: str, listing: Iterator[Findings]) -> Iterator[Findings]:
+    """What is found in *listing*, and at last that the folder *key* could not be listed to its end, if so."""
+    try:
+        yield from listing
+    except OSError as error:
+        yield _unreadable(bucket, key, error)
+
+
+def _unreadable(bucket: str, key: str, error: OSError) -> Findings:
+    return [Finding(Kind.UNREADABLE, bucket, key, f"it cannot be looked at: {error.strerror or error}")]
 
 
 def _foreign(bucket: str, key: str, reason: str) -> Findings:

@@ -127,11 +127,12 @@ def record_digests(open_file: _OpenFile, look: Look, counts: Counts) -> bool:
         return False
     try:
         with open_file() as stored:
-            if (stored.inode, stored.mtime_ns) != look.version:
+            info = os.fstat(stored.file.fileno())
+            if (info.st_ino, info.st_mtime_ns) != look.version:
                 return False
-            write_record(stored.file.fileno(), look.read.digests)
+            write_record(stored.file.fileno(), look.read.digests, info)
             recorded = read_last_record(stored.file.fileno())
-            if recorded is None or recorded.mtime_ns != stored.mtime_ns:
+            if recorded is None or recorded.mtime_ns != info.st_mtime_ns:
                 counts.unrecordable = "the file system keeps no extended attributes"
                 return False
     except NotFound:

@@ -24,10 +24,10 @@ class Kind(StrEnum):
     """An archive of another version of its submission, or in another layout; it is not served."""
     ORPHAN = "orphan"
     """An archive without a submission; it is not served."""
+    UNREADABLE = "unreadable"
+    """It could not be looked at, for want of permission or the like; so nobody knows whether it is sound."""
     DUPLICATE = "duplicate"
     """A task file that lies in `tasks` and in `exercises`."""
-    LEFTOVER = "leftover"
-    """A transaction of a dead process."""
 
 
 @dataclass(frozen=True)

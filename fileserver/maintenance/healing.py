@@ -44,6 +44,9 @@ class Healing:
     def _mend(self, look: SubmissionLook) -> Findings:
         if not look.lost:
             return [self._mend_sound(look, finding) for finding in look.findings()]
+        if look.foreign:
+            action = "left as it is, because what is foreign in the submission would be lost: take that away first"
+            return [replace(finding, action=action) for finding in look.findings()]
         healed = self._heal(look)
         action = healed or self._quarantine(look)
         return [replace(finding, action=action, mended=bool(healed)) for finding in look.findings()]
@@ -100,7 +103,7 @@ class Healing:
                 raise NotFound("the archive was replaced meanwhile")
             with zipfile.ZipFile(archive.file) as contents:
                 files = self._whole_files(look, contents)
-                self._services.submissions.store(look.submission_id, files, over=look.version)
+                self._services.submissions.without_limits().store(look.submission_id, files, over=look.version)
 
     def _whole_files(self, look: SubmissionLook, contents: zipfile.ZipFile) -> Iterator[IncomingFile]:
         """Each file from the folder, or, where it is damaged, from the archive; all that is known of it is verified."""

@@ -30,7 +30,6 @@ class Repair:
             Kind.ORPHAN: self._quarantine,
             Kind.CHANGED: self._accept,
             Kind.DUPLICATE: self._part_with_twin,
-            Kind.LEFTOVER: self._recover,
         }
 
     def mend(self, found: Findings) -> Findings:
@@ -75,10 +74,6 @@ class Repair:
         with self._open(finding) as stored:
             version = (stored.inode, stored.mtime_ns)
         return replace(self._quarantine(replace(finding, version=version)), mended=True)
-
-    def _recover(self, finding: Finding) -> Finding:
-        self._services.staging.recover()
-        return replace(finding, action="removed", mended=True)
 
 
 def _leave(finding: Finding) -> Finding:

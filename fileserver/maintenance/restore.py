@@ -11,11 +11,11 @@ from fileserver.core.digests import DeclaredDigests
 from fileserver.core.errors import Collision, DigestMismatch, IncompleteBody, InvalidName, NotFound, SettingsError
 from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import AttachmentId, ResultName, Sha1, SubmissionId
-from fileserver.core.settings import QuotaSettings, Settings
+from fileserver.core.settings import WIDEST_LIMITS, QuotaSettings, Settings
 from fileserver.maintenance import manifest
 from fileserver.maintenance.manifest import Entry, Unit, read_units
 from fileserver.maintenance.pace import Pace
-from fileserver.maintenance.snapshots import WIDEST_LIMITS, find_snapshot, refuse_overlap
+from fileserver.maintenance.snapshots import find_snapshot, refuse_overlap
 from fileserver.maintenance.source import Report, read_chunks
 from fileserver.services import Services, build_services
 from fileserver.storage.filesystem import open_below

@@ -8,6 +8,7 @@ import atexit
 import fcntl
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from fileserver.core.incoming import Incoming
 from fileserver.maintenance.check import Check
-from fileserver.maintenance.findings import Subset
+from fileserver.maintenance.findings import Kind, Subset
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
@@ -42,6 +43,7 @@ class ScrubResult:
     files: int
     bytes_read: int
     damaged: int
+    unreadable: int
     seconds: float
     finished_at: float
     """Since the epoch."""
@@ -52,11 +54,26 @@ class ScrubResult:
 
 
 def read_result(staging: Path) -> ScrubResult | None:
-    """The result of the last scrub of the working directory with this staging folder; None if there was none yet."""
+    """The result of the last scrub of the working directory with this staging folder.
+
+    None if there was none yet, or if what is kept of it makes no sense.
+    """
     try:
-        return ScrubResult(**json.loads((staging / _STATE).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        result = ScrubResult(**json.loads((staging / _STATE).read_bytes()))
+        return result if _makes_sense(result) else None
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _makes_sense(result: ScrubResult) -> bool:
+    """Whether the members are what they should be; raises ValueError, TypeError or OverflowError if they are not."""
+    counts = (result.slice, result.slices, result.files, result.bytes_read, result.damaged, result.unreadable)
+    return (
+        all(type(count) is int and count >= 0 for count in counts)
+        and 1 <= result.slice <= result.slices
+        and math.isfinite(result.seconds)
+        and bool(result.finished_at_text)
+    )
 
 
 class Scrub:
@@ -85,10 +102,11 @@ class Scrub:
         return self._settings.scrub_every_hours * 3600.0
 
     def _due_in(self, last: ScrubResult | None) -> float:
-        if last is None:
+        now = time.time()
+        # The clock may have been set back: then nobody knows how long ago it was.
+        if last is None or last.finished_at > now:
             return 0.0
-        # The clock may have been set back.
-        return min(last.finished_at + self._period_seconds - time.time(), self._period_seconds)
+        return last.finished_at + self._period_seconds - now
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -102,14 +120,17 @@ class Scrub:
         slices = self._settings.scrub_slices
         subset = Subset(last.slice % slices + 1 if last else 1, slices)
         reader = Reader(Pace(self._settings.scrub_max_bytes_per_second, self._pause))
-        check, damaged, began = Check(self._services, reader, subset), 0, time.monotonic()
+        check, began = Check(self._services, reader, subset), time.monotonic()
+        damaged = unreadable = 0
         for found in check.run():
             for finding in found:
                 damaged += finding.is_damage
+                unreadable += finding.kind is Kind.UNREADABLE
                 level = logging.ERROR if finding.is_damage else logging.WARNING
                 log.log(level, "scrub: %s: %s; %s", ascii(finding.place), finding.detail, finding.heals or finding.kind)
         seconds = round(time.monotonic() - began, 3)
-        return ScrubResult(subset.number, slices, check.counts.files, reader.bytes_read, damaged, seconds, time.time())
+        read = (check.counts.files, reader.bytes_read)
+        return ScrubResult(subset.number, slices, *read, damaged, unreadable, seconds, time.time())
 
     def _keep(self, result: ScrubResult) -> None:
         content = json.dumps(asdict(result)).encode() + b"\n"

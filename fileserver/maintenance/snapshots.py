@@ -12,16 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fileserver.core.errors import NotReady, SettingsError
-from fileserver.core.settings import LimitSettings
+from fileserver.core.settings import WIDEST_LIMITS
 from fileserver.maintenance import manifest
 from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, make_directory_durable
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging
 
 _SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
-
-WIDEST_LIMITS = LimitSettings(max_file_bytes=1 << 62, max_path_bytes=2048, max_path_depth=256)
-"""What was stored once is kept, whatever the settings say by now; only the reserve of free space holds."""
 
 
 class Snapshots:

@@ -7,6 +7,7 @@ from functools import partial
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName, FilePath, SubmissionId
+from fileserver.core.settings import WIDEST_LIMITS
 from fileserver.maintenance.archives import ArchiveCheck, ArchiveLook, archive_finding
 from fileserver.maintenance.entries import entries_below, valid_name
 from fileserver.maintenance.files import LOOKS, FileCheck, Look
@@ -75,9 +76,8 @@ class SubmissionCheck:
 
     def _look(self, submission_id: SubmissionId, version: int) -> SubmissionLook:
         look = SubmissionLook(submission_id, version)
-        limits = self._services.settings.limits.names
         for path, entry in entries_below(self._folders.root / submission_id):
-            name, reason = valid_name(partial(FilePath, limits=limits), path, entry)
+            name, reason = valid_name(partial(FilePath, limits=WIDEST_LIMITS.names), path, entry)
             if name is None:
                 look.foreign |= {path: reason} if reason else {}
             elif file := self._files.look(partial(self.open, submission_id, name)):

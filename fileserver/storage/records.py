@@ -41,9 +41,12 @@ class Record:
         return any(self.sha1_start)
 
 
-def write_record(fd: int, digests: Mapping[str, bytes]) -> None:
-    """Record that the file *fd*, as it is now, has these *digests*: `sha256`, and perhaps `sha1`, both raw."""
-    info = os.fstat(fd)
+def write_record(fd: int, digests: Mapping[str, bytes], info: os.stat_result | None = None) -> None:
+    """Record that the file *fd* has these *digests*: `sha256`, and perhaps `sha1`, both raw.
+
+    They are those of the file as it was when it had the status *info*, by default as it is now.
+    """
+    info = info or os.fstat(fd)
     sha1_start = digests.get("sha1", bytes(_SHA1_BYTES))[:_SHA1_BYTES]
     value = _FORMAT.pack(digests["sha256"], sha1_start, info.st_size, info.st_mtime_ns)
     try:

@@ -5,6 +5,7 @@ block, the folder is gone at its end; what was published has been renamed out of
 is freed, and `recover` of any other process finds what it left.
 """
 
+import dataclasses
 import errno
 import fcntl
 import io
@@ -22,7 +23,7 @@ from pathlib import Path
 from fileserver.core.digests import Hasher
 from fileserver.core.errors import IncompleteBody, LimitExceeded, ReserveReached
 from fileserver.core.incoming import Incoming
-from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
+from fileserver.core.settings import AUTOMATIC, GIB, MIB, WIDEST_LIMITS, LimitSettings
 from fileserver.storage.filesystem import Modes, create_file, free_and_total_bytes, fsync_directory, make_directory
 from fileserver.storage.interface import StagedFile
 from fileserver.storage.records import write_record
@@ -33,7 +34,6 @@ COPY_BYTES = 256 * 1024
 WHOLE_RESERVE = 1.0
 _SPACE_CHECK_BYTES = MIB
 _SWEEP_SECONDS = 600
-_BEGINNING_SECONDS = 60
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")
 
 
@@ -171,6 +171,11 @@ class Staging:
         self._limits = limits
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
 
+    def without_limits(self) -> "Staging":
+        """The same for what was stored before: only the reserve of free space holds."""
+        limits = dataclasses.replace(WIDEST_LIMITS, min_free_bytes=self._limits.min_free_bytes)
+        return Staging(self.root, self._modes, limits)
+
     @contextmanager
     def transaction(
         self, expected_bytes: int | None = 0, reserve_share: float = WHOLE_RESERVE
@@ -235,15 +240,6 @@ class Staging:
             if lock is not None:
                 return path, lock
 
-    def dead(self) -> Iterator[str]:
-        """The names of what dead processes left, as far as it is older than a minute; nothing is changed."""
-        for path in self.root.iterdir():
-            # Between its making and its locking a new transaction looks dead, and must not be held up.
-            if _TRANSACTION.fullmatch(path.name) and _age_seconds(path) > _BEGINNING_SECONDS:
-                if (lock := _lock_folder(path)) is not None:
-                    os.close(lock)
-                    yield path.name
-
     def recover(self) -> int:
         """Remove what dead processes left; live transactions are left alone. Returns how many were dead.
 
@@ -262,14 +258,6 @@ class Staging:
         if dead:
             log.warning("removed %d transactions that dead processes left in staging", dead)
         return dead
-
-
-def _age_seconds(path: Path) -> float:
-    """The time since the folder *path* was changed last; 0 if it is gone."""
-    try:
-        return time.time() - path.lstat().st_mtime
-    except FileNotFoundError:
-        return 0
 
 
 def _lock_folder(path: Path) -> int | None:

@@ -77,5 +77,6 @@ def _scrub_members() -> dict[str, Any] | None:
         "files": result.files,
         "bytes_read": result.bytes_read,
         "damaged": result.damaged,
+        "unreadable": result.unreadable,
         "seconds": result.seconds,
     }

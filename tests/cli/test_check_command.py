@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from click.testing import CliRunner, Result
 from fileserver.cli import check as check_module
 from fileserver.cli.main import cli
 from fileserver.core.settings import parse_settings
-from fileserver.maintenance import check as checking_module
+from fileserver.maintenance.check import Check
+from fileserver.maintenance.findings import Finding, Findings, Kind
 from fileserver.services import build_services
-from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, TASK, TASK_SHA1, edit, fill, flip_bit, rewrite
+from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, TASK, TASK_SHA1, edit, fill, flip_bit, refuse, rewrite
 from tests.support.hammer import Hammer
 from tests.support.messages import fresh_bytes, sha1
 from tests.support.servers import gunicorn_server
@@ -73,6 +75,13 @@ def test_warnings_are_lines_and_exit_status_0(root: Path) -> None:
     assert " 2 warnings" in result.stdout
 
 
+def test_what_a_dead_process_left_is_removed_as_by_each_command(root: Path) -> None:
+    dead = root / "staging" / ("a" * 32)
+    dead.mkdir()
+    assert run(root).exit_code == SOUND
+    assert not dead.exists()
+
+
 def test_exit_status_after_a_repair_tells_what_an_upload_must_heal(root: Path) -> None:
     flip_bit(root / FILE_PATHS["submission"])
     healed = run(root, "--read-data", "--repair")
@@ -120,23 +129,45 @@ def test_the_speed_of_reading_can_be_limited(root: Path, monkeypatch: pytest.Mon
     assert given == [1_000_000_000]
 
 
-def test_what_cannot_be_completed_is_exit_status_1(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rewrite(root / FILE_PATHS["result"], b"")
-    original = checking_module.entries
-
-    def fail(folder: Path) -> Any:
-        if folder.name == "submissions":
-            raise OSError(13, "Permission denied", str(folder))
-        return original(folder)
-
-    monkeypatch.setattr(checking_module, "entries", fail)
-    result = run(root)
+def test_what_may_not_be_read_is_exit_status_1_unless_something_is_damaged(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "picture")
+    result = run(root, "--read-data", "--repair")
     assert result.exit_code == INCOMPLETE
-    assert "Permission denied" in result.stderr
-    assert "damaged" in result.stdout
+    assert "unreadable attachments/picture: it cannot be looked at: Permission denied" in result.stdout
+    assert " 1 unreadable" in result.stdout
+    told = document(run(root, "--json"))
+    assert (told["completed"], told["counts"]["unreadable"]) == (False, 1)
+    rewrite(root / FILE_PATHS["submission"], b"")
+    assert run(root).exit_code == DAMAGED
+
+
+def test_an_error_ends_the_check_with_exit_status_1(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(check: Check) -> Iterator[Findings]:
+        yield [Finding(Kind.STALE, "submission_archives", "first", "it is the first")]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Check, "run", fail)
+    result = run(root)
+    assert (result.exit_code, "No space left" in result.stderr, "first" in result.stdout) == (INCOMPLETE, True, True)
     result = run(root, "--json")
     assert result.exit_code == INCOMPLETE
     assert (document(result)["completed"], len(document(result)["findings"])) == (False, 1)
+
+
+def test_the_json_document_is_printed_while_it_is_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[str] = []
+
+    def find(check: Check) -> Iterator[Findings]:
+        for number in range(3):
+            assert sum('"kind"' in text for text in printed) == number
+            yield [Finding(Kind.STALE, "submission_archives", "key", "it is stale")]
+
+    monkeypatch.setattr(Check, "run", find)
+    monkeypatch.setattr("click.echo", lambda text, **_: printed.append(text))
+    assert run(root, "--json").exit_code == SOUND
+    assert len(json.loads("".join(printed))["findings"]) == 3
 
 
 @pytest.mark.parametrize("subset", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/5", ""])

@@ -10,7 +10,7 @@ from tests.maintenance.rot import flip_bit
 from tests.support.servers import gunicorn_server, wait_until
 from tests.support.targets import HttpServer, Server
 
-MEMBERS = {"finished_at", "slice", "files", "bytes_read", "damaged", "seconds"}
+MEMBERS = {"finished_at", "slice", "files", "bytes_read", "damaged", "unreadable", "seconds"}
 ENV = {"FILESERVER_SCRUB_EVERY_HOURS": "1", "FILESERVER_SCRUB_SLICES": "2"}
 
 

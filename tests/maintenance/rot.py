@@ -1,9 +1,12 @@
 """Working directories with something in them, and what time and disks do to files."""
 
+import errno
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 from fileserver.core.names import SubmissionId
 from fileserver.maintenance.check import Check
@@ -68,6 +71,19 @@ def edit(path: Path, content: bytes) -> None:
 def forget(path: Path) -> None:
     """Remove the record of a file: as copying it without extended attributes does."""
     os.removexattr(path, "user.sha256")
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let every file and folder of this *name* be one that may not be opened or listed, as for want of permission."""
+    for function in ("open", "scandir"):
+        original = getattr(os, function)
+
+        def refusing(path, *arguments, original=original, **options):
+            if not isinstance(path, int) and os.path.basename(path) == name:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return original(path, *arguments, **options)
+
+        monkeypatch.setattr(os, function, refusing)
 
 
 def check(services: Services, *, read: bool = False, subset: Subset = EVERYTHING) -> list[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fileserver.maintenance import files as files_module
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
@@ -22,6 +23,7 @@ from tests.maintenance.rot import (
     flat,
     flip_bit,
     forget,
+    refuse,
     rewrite,
     told,
 )
@@ -99,6 +101,21 @@ def test_a_file_without_a_record_is_unverified_until_it_is_read(filled: Services
         assert (run.counts.unverified, run.counts.recorded) == expected
     flip_bit(root / FILE_PATHS[kind])
     assert told(check(filled, read=True)) == {("damaged", PLACES[kind])}
+
+
+def test_an_edit_just_before_the_digest_is_recorded_is_no_damage(
+    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = root / FILE_PATHS["result"], files_module.write_record
+
+    def edited_meanwhile(*arguments) -> None:
+        edit(path, path.read_bytes().swapcase())
+        original(*arguments)
+
+    forget(path)
+    monkeypatch.setattr(files_module, "write_record", edited_meanwhile)
+    check(filled, read=True)
+    assert told(check(filled, read=True)) == {("changed", PLACES["result"])}
 
 
 def test_a_task_file_without_a_record_is_judged_by_its_name(filled: Services, root: Path) -> None:
@@ -237,25 +254,38 @@ def test_a_task_file_in_both_places_is_a_duplicate(filled: Services, root: Path)
     assert told(check(filled)) == {("duplicate", f"exercises/{TASK_SHA1}")}
 
 
-def test_a_dead_transaction_is_a_leftover_once_it_is_old(filled: Services, root: Path) -> None:
-    folder = root / "staging" / ("a" * 32)
-    folder.mkdir()
-    assert check(filled) == []
-    os.utime(folder, (0, 0))
-    assert told(check(filled)) == {("leftover", f"staging/{folder.name}")}
-
-
-def test_a_live_transaction_is_no_leftover(filled: Services) -> None:
-    with filled.staging.transaction() as transaction:
-        os.utime(transaction.path, (0, 0))
-        assert check(filled) == []
-
-
 @pytest.mark.parametrize("kind", ["task file", "result", "attachment", "submission", "archive"])
 def test_what_is_replaced_while_it_is_read_is_no_finding(filled: Services, root: Path, kind: str) -> None:
     flip_bit(root / FILE_PATHS[kind])
     reader = Reader(Pace(1 << 40, lambda seconds: fill(filled)))
     assert flat(Check(filled, reader).run()) == []
+
+
+REFUSED = {
+    "job.zip": "results/job.zip",
+    "picture": "attachments/picture",
+    TASK_SHA1: f"tasks/{TASK_SHA1[0]}/{TASK_SHA1}",
+    "bah.txt": f"submissions/{JOB}",
+    "baz": f"submissions/{JOB}",
+    ARCHIVE: f"submissions/{JOB}",
+    TASK_SHA1[0]: f"tasks/{TASK_SHA1[0]}",
+    "results": "results",
+    "submissions": "submissions",
+}
+
+
+@both
+@pytest.mark.parametrize(("name", "place"), REFUSED.items())
+def test_what_may_not_be_read_is_told_and_all_else_is_checked(
+    filled: Services, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str, read: bool
+) -> None:
+    others = {"results/z.zip", "attachments/z", "submissions/z", "submission_archives/z", "tasks/z"}
+    for path in others:
+        (root / path).symlink_to("/etc")
+    refuse(monkeypatch, name)
+    expected = {("foreign", path) for path in others if not path.startswith(f"{place}/")}
+    assert told(check(filled, read=read)) >= expected | {("unreadable", place)}
+    assert not any(finding.is_damage for finding in check(filled, read=read))
 
 
 def test_a_file_that_cannot_be_read_is_damaged(filled: Services, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fileserver.core.names import Sha1
+from fileserver.grading.submissions import Submissions
 from fileserver.maintenance import healing as healing_module
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.reading import Reader
@@ -221,14 +222,6 @@ def test_of_two_copies_of_a_task_file_the_whole_one_stays(filled: Services, root
     assert copy.read_bytes() == TASK
 
 
-def test_a_dead_transaction_is_removed(filled: Services, root: Path) -> None:
-    folder = root / "staging" / ("a" * 32)
-    folder.mkdir()
-    os.utime(folder, (0, 0))
-    assert [finding.action for finding in repair(filled)] == ["removed"]
-    assert not folder.exists()
-
-
 def test_what_is_foreign_is_left_alone(filled: Services, root: Path) -> None:
     (root / "results" / "x.zip").symlink_to("/etc")
     assert [finding.action for finding in repair(filled)] == [""]
@@ -276,7 +269,7 @@ def test_what_cannot_be_repaired_does_not_end_the_repair(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(filled.submissions, "store", fail)
+    monkeypatch.setattr(Submissions, "store", fail)
     found = {finding.bucket: finding for finding in repair(filled)}
     assert "No space left" in found["submissions"].action
     assert found["submissions"].remains

@@ -1,19 +1,21 @@
 """The scrub: slice after slice, when it is due, by one process at a time, and never in the way."""
 
 import fcntl
+import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from fileserver.maintenance import scrub as scrub_module
-from fileserver.maintenance.scrub import Scrub, ScrubThread, read_result
+from fileserver.maintenance.scrub import Scrub, ScrubResult, ScrubThread, read_result
 from fileserver.services import Services
-from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, fill, flip_bit
+from tests.maintenance.rot import FILE_PATHS, FILLED_FILES, fill, flip_bit, refuse
 from tests.storage.conftest import MakeServices
 from tests.storage.sources import transactions, within
 from tests.support.servers import wait_until
@@ -79,18 +81,41 @@ def test_a_restart_waits_until_the_next_slice_is_due(
     assert result(root).slice == 2
 
 
-def test_a_clock_that_was_set_back_delays_by_one_period_at_most(
-    scrubbed: Services, later: Callable[[float], None]
+def test_after_the_clock_was_set_back_it_goes_on_at_once(
+    scrubbed: Services, root: Path, later: Callable[[float], None]
 ) -> None:
     Scrub(scrubbed).run_if_due()
     later(-1000 * HOUR)
-    assert Scrub(scrubbed).run_if_due() == HOUR
+    for _ in range(2):
+        assert Scrub(scrubbed).run_if_due() == pytest.approx(HOUR, abs=60)
+        assert result(root).slice == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"slice": 1}', b"\xff", b"null"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"slice": 1}', b"\xff", b"null", b"[" * 100_000])
 def test_a_state_that_makes_no_sense_is_that_of_a_new_directory(scrubbed: Services, root: Path, content: bytes) -> None:
     (root / "staging" / ".scrub").write_bytes(content)
     Scrub(scrubbed).run_if_due()
+    assert result(root).slice == 1
+
+
+NO_TIMES = ["x", None, [], {}, 1e300, 10**30, float("nan"), float("inf"), -float("inf")]
+WRONG_MEMBERS = [
+    *[("finished_at", wrong) for wrong in NO_TIMES],
+    *[("seconds", wrong) for wrong in ("x", None, float("nan"))],
+    *[("slice", wrong) for wrong in ("1", 0, 4, 1.5, True, None)],
+    *[("slices", wrong) for wrong in ("3", 0, None)],
+    *[(name, wrong) for name in ("files", "bytes_read", "damaged", "unreadable") for wrong in ("x", -1, None)],
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG_MEMBERS)
+def test_a_member_that_makes_no_sense_does_not_stop_the_scrub(
+    scrubbed: Services, root: Path, name: str, wrong: object
+) -> None:
+    state = {**asdict(ScrubResult(2, 3, 1, 1, 0, 0, 0.5, time.time())), name: wrong}
+    (root / "staging" / ".scrub").write_text(json.dumps(state))
+    assert read_result(root / "staging") is None
+    assert Scrub(scrubbed).run_if_due() == HOUR
     assert result(root).slice == 1
 
 
@@ -107,6 +132,24 @@ def test_damage_is_logged_and_counted_and_left_as_it_is(
     assert len(errors) == len(FILE_PATHS)
     assert any("results/job.zip" in message and "send" in message for message in errors)
     assert all((root / path).exists() for path in FILE_PATHS.values())
+
+
+def test_what_may_not_be_read_is_counted_and_the_next_slice_follows(
+    scrubbed: Services,
+    root: Path,
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refuse(monkeypatch, "picture")
+    turns = []
+    for _ in range(SLICES):
+        Scrub(scrubbed).run_if_due()
+        turns.append(result(root))
+        later(HOUR + 1)
+    assert [turn.slice for turn in turns] == [1, 2, 3]
+    assert (sum(turn.unreadable for turn in turns), sum(turn.damaged for turn in turns)) == (1, 0)
+    assert "attachments/picture" in caplog.text
 
 
 def test_only_one_process_scrubs_at_a_time(scrubbed: Services, root: Path) -> None:

@@ -361,3 +361,18 @@ def test_a_legacy_file_is_found_while_it_is_uploaded_again(
 
     monkeypatch.setattr(LocalBucket, "open", uploading)
     assert read_all(services.task_files.open(Sha1(name))) == b"legacy"
+
+
+def test_an_edit_just_before_the_digest_is_recorded_voids_it(
+    services: Services, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = store_as_the_original(root, b"legacy"), task_files_module.write_record
+
+    def edited_meanwhile(*arguments) -> None:
+        damage(path, b"edited")
+        original(*arguments)
+
+    monkeypatch.setattr(task_files_module, "write_record", edited_meanwhile)
+    services.task_files.open(Sha1(path.name)).close()
+    with services.task_files._buckets[1].open(path.name) as stored:
+        assert stored.record is None
