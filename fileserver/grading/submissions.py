@@ -179,8 +179,8 @@ class Submissions:
     def open_archive(self, name: ArchiveName) -> StoredFile:
         """Open the archive of the submission as it is now, building it if it is missing or does not belong to it.
 
-        Many who ask at once wait for one build, which may use up the reserve of free space. Raises NotFound, and OSError
-        where the disk has no room left for it.
+        Many who ask at once wait for one build, which may use up the reserve of free space. Raises NotFound, and
+        OSError where the disk has no room left for it.
         """
         if (archive := self._current_archive(name)) is not None:
             return archive
