@@ -1,9 +1,10 @@
 """Submissions: their files, one by one, and against what their archives hold."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from zipfile import ZipInfo
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName, FilePath, SubmissionId
@@ -16,6 +17,8 @@ from fileserver.services import Services
 from fileserver.storage.interface import StoredFile
 
 BUCKET = "submissions"
+
+Members = Mapping[str, ZipInfo]
 
 
 @dataclass
@@ -31,6 +34,10 @@ class SubmissionLook:
     """Paths of files that only the archive has."""
     archive: ArchiveLook | None = None
     """None if there is none."""
+    only_archived: set[str] = field(default_factory=set)
+    """Paths of files that only the archive has, or of which it has other bytes."""
+    disputed: set[str] = field(default_factory=set)
+    """Paths of files without a record of which the archive has other bytes."""
 
     def findings(self) -> Iterator[Finding]:
         finding = partial(Finding, bucket=BUCKET, key=self.submission_id, version=(0, self.version))
@@ -48,6 +55,17 @@ class SubmissionLook:
     def lost(self) -> set[str]:
         """Paths of the files whose bytes the folder does not have any more."""
         return {*self.missing, *(path for path, file in self.files.items() if file.kind is Kind.DAMAGED)}
+
+    @property
+    def archive_decides(self) -> bool:
+        """Whether the archive is one of these files: then those without a record must be as they are in it.
+
+        One that does not belong to the folder is, if no file was written after it: it is the folder that was changed.
+        """
+        archive = self.archive
+        if archive is None or not archive.is_whole:
+            return False
+        return bool(archive.file) or all(file.mtime_ns <= archive.version[1] for file in self.files.values())
 
 
 class SubmissionCheck:
@@ -83,30 +101,46 @@ class SubmissionCheck:
             elif file := self._files.look(partial(self.open, submission_id, name)):
                 look.files[name] = file
         look.archive = self.archives.look(submission_id.archive_name, version)
-        if look.archive and look.archive.file and self._files.reader:
-            self._compare(look, look.archive)
+        if look.archive and look.archive.members is not None:
+            self._compare(look, look.archive, look.archive.members)
         return look
 
-    def _compare(self, look: SubmissionLook, archive: ArchiveLook) -> None:
+    def _compare(self, look: SubmissionLook, archive: ArchiveLook, members: Members) -> None:
         """Hold the files and the archive against each other, and note in *look* who of them is wrong."""
-        members, unfit = archive.members, None
-        look.missing = [path for path in members if not self._is_there(look.submission_id, path)]
+        decides = look.archive_decides
+        wrong: list[tuple[Kind, str]] = []
+        look.only_archived.update(members.keys() - look.files.keys())
+        gone = sorted(path for path in look.only_archived if not self._is_there(look.submission_id, path))
+        if decides:
+            look.missing = gone
+        else:
+            wrong += [(Kind.STALE, f"the folder does not have {path}") for path in gone]
         for path, file in look.files.items():
-            member = members.get(path)
-            if member is None:
-                unfit = Kind.STALE, f"it lacks {path}"
-            elif file.read is None or (member.file_size, member.CRC) == (file.read.size_bytes, file.read.crc32):
-                continue
-            elif file.kind is Kind.CHANGED or file.mtime_ns > look.version:
-                unfit = Kind.STALE, f"it holds {path} as it was before somebody changed it"
-            elif file.kind is None and file.record:
-                unfit = Kind.DAMAGED, f"it holds other bytes of {path}"
-            elif file.kind is None:
-                detail = "its bytes are not those in the archive"
-                look.files[path] = replace(file, kind=Kind.DAMAGED, detail=detail)
-        if unfit and archive.file:
-            finding = archive_finding(look.submission_id.archive_name, *unfit, archive.file.version)
-            look.archive = replace(archive, finding=finding)
+            if path not in members:
+                wrong.append((Kind.STALE, f"it lacks {path}"))
+            elif not _agree(file, members[path]):
+                look.only_archived.add(path)
+                wrong += self._disagree(look, path, file, archive, decides)
+        if wrong and archive.is_whole:
+            kind, detail = min(wrong, key=lambda item: item[0] is not Kind.DAMAGED)
+            finding = archive_finding(look.submission_id.archive_name, kind, detail, archive.version)
+            look.archive = replace(archive, finding=_joined(archive.finding, finding))
+
+    def _disagree(
+        self, look: SubmissionLook, path: str, file: Look, archive: ArchiveLook, decides: bool
+    ) -> list[tuple[Kind, str]]:
+        """Note in *look*, or return, who is wrong of a *file* and an archive with other bytes of it."""
+        is_old = file.kind is Kind.CHANGED or file.mtime_ns > archive.version[1]
+        if file.kind is None and not file.record:
+            look.disputed.add(path)
+            if decides and not is_old:
+                look.files[path] = replace(file, kind=Kind.DAMAGED, detail="its bytes are not those in the archive")
+                return []
+        if is_old:
+            return [(Kind.STALE, f"it holds {path} as it was before somebody changed it")]
+        if file.kind is None:
+            return [(Kind.DAMAGED, f"it holds other bytes of {path}")]
+        return []
 
     def _is_there(self, submission_id: SubmissionId, path: str) -> bool:
         return os.path.lexists(self._folders.root / submission_id / path)
@@ -114,7 +148,9 @@ class SubmissionCheck:
     def settle(self, look: SubmissionLook) -> None:
         """Count what was looked at, and record the digests of what is sound and has no record."""
         for path, file in look.files.items():
-            self._files.settle(partial(self.open, look.submission_id, path), file)
+            # What the archive contradicts must not be recorded as if it were what was stored.
+            known = replace(file, read=None) if path in look.disputed else file
+            self._files.settle(partial(self.open, look.submission_id, path), known)
         if look.archive:
             self._settle_archive(look.submission_id.archive_name, look.archive)
 
@@ -123,3 +159,15 @@ class SubmissionCheck:
             self._files.settle(partial(self.archives.open, name), archive.file)
         else:
             self._files.counts.files += 1
+
+
+def _agree(file: Look, member: ZipInfo) -> bool:
+    """Whether the archive has the bytes of *file*, as far as they were read."""
+    if file.read is None:
+        return member.file_size == file.size_bytes
+    return (member.file_size, member.CRC) == (file.read.size_bytes, file.read.crc32)
+
+
+def _joined(unfit: Finding | None, finding: Finding) -> Finding:
+    """What is told of an archive that may also be *unfit* for its submission."""
+    return replace(unfit, detail=f"{unfit.detail}; {finding.detail}") if unfit else finding

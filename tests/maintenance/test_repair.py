@@ -135,7 +135,6 @@ def rebuild_archive(services: Services, root: Path) -> None:
 UNFIT_ARCHIVES = {
     "damaged": lambda services, root: flip_bit(root / FILE_PATHS["archive"]),
     "gone": lambda services, root: (root / FILE_PATHS["archive"]).unlink(),
-    "stale": lambda services, root: os.utime(root / "submissions" / JOB),
     "built of the damaged file": rebuild_archive,
 }
 
