@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from fileserver.core.errors import FileserverError, NotFound
@@ -67,13 +68,19 @@ def _renew(path: Path) -> None:
 
 def empty(area: HoldingArea, rule: AgeRule, *, dry_run: bool = False) -> Iterator[Removal]:
     """Delete for good what *rule* lets go by the time when it was taken in, and what crashes left; yield it."""
-
-    def delete(name: str, size_bytes: int, reason: str) -> Iterator[Removal]:
-        removal = Removal(area.root.name, name, size_bytes, reason, to_trash=False)
-        return perform(removal, lambda: area.remove(name), dry_run=dry_run)
-
-    for name in area.hollow():
-        yield from delete(name, 0, "left without content by a crash")
+    yield from remove_hollow(area, dry_run=dry_run)
     for held in area.held():
         if reason := rule(int(held.note.taken_at * 1e9)):
-            yield from delete(held.name, held.size_bytes(), f"{held.note.bucket}/{held.note.key}, {reason}")
+            removal = _removal(area, held.name, held.size_bytes(), f"{held.note.bucket}/{held.note.key}, {reason}")
+            yield from perform(removal, partial(area.remove, held.name), dry_run=dry_run)
+
+
+def remove_hollow(area: HoldingArea, *, dry_run: bool = False) -> Iterator[Removal]:
+    """Remove the entries that crashes left without content, and yield them."""
+    for name in area.hollow():
+        removal = _removal(area, name, 0, "left without content by a crash")
+        yield from perform(removal, partial(area.remove_hollow, name), dry_run=dry_run)
+
+
+def _removal(area: HoldingArea, name: str, size_bytes: int, reason: str) -> Removal:
+    return Removal(area.root.name, name, size_bytes, reason, to_trash=False)

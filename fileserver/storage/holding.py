@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -81,8 +80,9 @@ class HoldingArea:
             try:
                 moved = move(content)
             finally:
-                if not os.path.lexists(content):
-                    shutil.rmtree(content.parent, ignore_errors=True)
+                with suppress(OSError):  # What stays hollow now is removed by a later `gc`.
+                    if not self._has_content(name):
+                        self.remove_hollow(name)
         return name if moved else None
 
     def _publish_note(self, name: str, note: Note) -> None:
@@ -113,7 +113,7 @@ class HoldingArea:
             try:
                 yield self.get(name)
             except NotFound:
-                if self._has_content(name):
+                if not self._is_hollow(name):
                     log.error("%s/%s has no note that can be read; it is left alone", self.root.name, name)
 
     def hollow(self) -> list[str]:
@@ -121,17 +121,41 @@ class HoldingArea:
         if not self.root.is_dir():
             return []
         with suppress(BlockingIOError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            return [name for name in self.names() if not self._has_content(name)]
+            return [name for name in self.names() if self._is_hollow(name)]
         return []
 
+    def _is_hollow(self, name: str) -> bool:
+        """Whether it is certain that the entry *name* has no content."""
+        try:
+            return not self._has_content(name)
+        except OSError:
+            return False
+
     def _has_content(self, name: str) -> bool:
-        return os.path.lexists(self.root / name / _CONTENT)
+        """Whether the entry *name* has content. Raises OSError where the disk does not tell."""
+        try:
+            os.lstat(self.root / name / _CONTENT)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove_hollow(self, name: str) -> bool:
+        """Delete the entry *name*, by steps that cannot delete content; tells whether it was there."""
+        entry = self.root / name
+        try:
+            if os.listdir(entry) == [_NOTE]:
+                (entry / _NOTE).unlink()
+            entry.rmdir()
+        except FileNotFoundError:
+            return False
+        fsync_directory(self.root)
+        return True
 
     def get(self, name: str) -> Held:
         """The thing held as *name*. Raises NotFound."""
         entry = self.root / name
-        if _NAME.fullmatch(name) and self._has_content(name):
-            with suppress(OSError, ValueError, TypeError, LookupError):
+        with suppress(OSError, ValueError, TypeError, LookupError):
+            if _NAME.fullmatch(name) and self._has_content(name):
                 return Held(name, _parse_note((entry / _NOTE).read_bytes()), entry / _CONTENT)
         raise NotFound(f"{quoted(name)} is not in {self.root.name}")
 

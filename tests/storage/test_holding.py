@@ -1,8 +1,10 @@
 """The trash and the quarantine: whatever happens, a thing lies in its place or here, with a note, and in one piece."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,8 +164,50 @@ def test_an_entry_without_content_is_hollow(area: HoldingArea, thing: Path) -> N
     os.unlink(held.path)
     assert list(area.held()) == []
     assert area.hollow() == [held.name]
-    assert area.remove(held.name)
+    assert area.remove_hollow(held.name)
+    assert not area.remove_hollow(held.name)
     assert tree(area.root) == {}
+
+
+def fail_to_look_at(content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a disk error meet whoever asks whether *content* is there."""
+    lstat = os.lstat
+
+    def failing(path: "str | os.PathLike[str]", **options: Any) -> os.stat_result:
+        if os.fspath(path) == os.fspath(content):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return lstat(path, **options)
+
+    monkeypatch.setattr(os, "lstat", failing)
+
+
+def test_a_disk_error_makes_nothing_hollow(area: HoldingArea, thing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = take(area, thing)
+    with monkeypatch.context() as patched:
+        fail_to_look_at(held.path, patched)
+        assert area.hollow() == []
+        assert list(area.held()) == []
+    assert list(area.held()) == [held]
+
+
+def test_a_disk_error_after_the_move_leaves_the_thing(
+    area: HoldingArea, thing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(target: Path) -> bool:
+        os.rename(thing, target)
+        fail_to_look_at(target, monkeypatch)
+        return True
+
+    name = area.take("results", "key", "reason", move)
+    monkeypatch.undo()
+    assert [(held.name, held.path.read_bytes()) for held in area.held()] == [(name, b"bytes")]
+
+
+def test_what_has_content_after_all_is_not_removed_as_hollow(area: HoldingArea, thing: Path) -> None:
+    held = take(area, thing)
+    with pytest.raises(OSError, match="not empty"):
+        area.remove_hollow(held.name)
+    assert list(area.held()) == [held]
 
 
 def test_nothing_is_hollow_while_something_is_taken_in(area: HoldingArea, bench: Bench, thing: Path) -> None:
