@@ -12,7 +12,7 @@ import click
 from fileserver.cli.documents import echo_document, printable
 from fileserver.cli.gc import EXIT_FAILED, Sums, line
 from fileserver.cli.options import directory_option
-from fileserver.cli.working import open_services
+from fileserver.cli.working import EXIT_DAMAGED, open_services
 from fileserver.core.errors import FileserverError
 from fileserver.maintenance.trash import empty, restore
 from fileserver.services import Services
@@ -44,7 +44,11 @@ def list_held(group_directory: Path | None, directory: Path | None, quarantine: 
             click.echo(f"{one.name}  {what}, {one.size_bytes()} bytes: {printable(one.note.reason)}")
 
 
-@trash.command("restore", epilog="Exit status: 0 all is back, 1 something is not, 2 wrong usage or settings.")
+@trash.command(
+    "restore",
+    epilog="Exit status: 0 all is back, 1 something is not, 2 wrong usage or settings, "
+    "3 all is back, but something is damaged, or may be.",
+)
 @directory_option
 @quarantine_option
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -52,19 +56,29 @@ def list_held(group_directory: Path | None, directory: Path | None, quarantine: 
 def restore_held(group_directory: Path | None, directory: Path | None, quarantine: bool, names: Iterable[str]) -> None:
     """Put things back where they were, unless something newer lies there.
 
-    NAME is what `trash list` prints first. For the settings of [retention], what is put back is stored anew.
+    NAME is what `trash list` prints first. All is read: what is damaged is put back as well, and told. For the
+    settings of [retention], what is put back is stored anew.
     """
-    failed = False
+    statuses = {0}
     with open_services(group_directory, directory) as services:
+        area = _area(services, quarantine)
         for name in names:
             try:
-                note = restore(services, _area(services, quarantine), name).note
-                click.echo(f"{name}: {printable(f'{note.bucket}/{note.key}')} is back")
+                statuses.add(_restore(services, area, name))
             except (FileserverError, OSError) as error:
-                failed = True
+                statuses.add(EXIT_FAILED)
                 click.echo(f"{name}: {error}", err=True)
-    if failed:
-        sys.exit(EXIT_FAILED)
+    sys.exit(EXIT_FAILED if EXIT_FAILED in statuses else max(statuses))
+
+
+def _restore(services: Services, area: HoldingArea, name: str) -> int:
+    restored = restore(services, area, name)
+    note = restored.held.note
+    what = printable(f"{note.bucket}/{note.key}")
+    click.echo(f"{name}: {what} is back")
+    for flaw in restored.flaws:
+        click.echo(f"{name}: {what} is not as it was stored: {printable(flaw)}", err=True)
+    return EXIT_DAMAGED if restored.flaws else 0
 
 
 @trash.command("empty", epilog="Exit status: 0 done, 1 something could not be deleted, 2 wrong usage or settings.")

@@ -13,12 +13,10 @@ import pytest
 
 from fileserver.core.settings import parse_settings
 from fileserver.services import build_services
-from tests.cli.test_commands import EXIT_FAILED, EXIT_USAGE, run
+from tests.cli.test_commands import EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, run
 from tests.maintenance.snapshots import CONTENT, TASK_PATH, fill, flip, held
 from tests.storage.sources import settings_for
 from tests.support.servers import gunicorn_server
-
-EXIT_DAMAGED = 3
 
 
 @pytest.fixture
