@@ -4,11 +4,11 @@ snapshots/<UTC time>/           one complete snapshot, with its manifest.jsonl
 staging/<32 hex digits>/        a snapshot in progress, as in a working directory
 """
 
+import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fileserver.core.errors import NotReady, SettingsError
@@ -18,7 +18,9 @@ from fileserver.storage.filesystem import Modes, fsync_directory, make_directory
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging
 
-_SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
+log = logging.getLogger(__name__)
+
+_NAME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 WIDEST_LIMITS = LimitSettings(max_file_bytes=1 << 62, max_path_bytes=2048, max_path_depth=256)
 """What was stored once is kept, whatever the settings say by now; only the reserve of free space holds."""
@@ -55,16 +57,33 @@ class Snapshots:
         return newest_snapshot(self._folder)
 
     def publish(self, made: Path, began_at: datetime) -> Path:
-        """Put the durable folder *made* among the snapshots, durably; returns its new path."""
-        path = self._folder / began_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        """Put the durable folder *made* among the snapshots, durably, as the newest; returns its new path."""
+        newest = max(filter(None, map(_time_of, os.listdir(self._folder))), default=None)
+        if newest and newest >= began_at:
+            log.warning("the snapshot of %s is of a later time than now: is the clock right?", _name_of(newest))
+            began_at = newest + timedelta(microseconds=1)
+        path = self._folder / _name_of(began_at)
         os.rename(made, path)
         fsync_directory(self._folder)
         return path
 
 
+def _name_of(time: datetime) -> str:
+    return time.astimezone(UTC).strftime(_NAME_FORMAT)
+
+
+def _time_of(name: str) -> datetime | None:
+    """The time in the *name* of a snapshot; None if it is not one."""
+    try:
+        time = datetime.strptime(name, _NAME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return time if _name_of(time) == name else None
+
+
 def newest_snapshot(folder: Path) -> Path | None:
     """The snapshot in *folder* that was begun last."""
-    names = sorted((name for name in os.listdir(folder) if _SNAPSHOT.fullmatch(name)), reverse=True)
+    names = sorted(filter(_time_of, os.listdir(folder)), reverse=True)
     return next((folder / name for name in names if (folder / name / manifest.NAME).is_file()), None)
 
 
