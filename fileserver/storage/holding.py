@@ -105,7 +105,12 @@ class HoldingArea:
 
     def names(self) -> list[str]:
         """The names of all entries, the oldest first."""
-        return sorted(filter(_NAME.fullmatch, os.listdir(self.root))) if self.root.is_dir() else []
+        if not self.root.is_dir():
+            return []
+        with os.scandir(self.root) as entries:
+            return sorted(
+                entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
 
     def held(self) -> Iterator[Held]:
         """Everything here, the oldest first; what a crash left without content is left out."""
@@ -160,10 +165,16 @@ class HoldingArea:
         raise NotFound(f"{quoted(name)} is not in {self.root.name}")
 
     def remove(self, name: str) -> bool:
-        """Delete the entry *name*, whole or hollow, for good and durably; tells whether it was there."""
-        with self._staging.transaction(None) as transaction:
+        """Delete the entry *name*, whatever is in it, for good and durably; tells whether it was there.
+
+        It needs no space on the disk.
+        """
+        entry = self.root / name
+        if not _NAME.fullmatch(name) or entry.is_symlink() or not entry.is_dir():
+            return False
+        with self._staging.grave() as grave:
             try:
-                os.rename(self.root / name, transaction.path / name)
+                os.rename(entry, grave)
             except FileNotFoundError:
                 return False
             fsync_directory(self.root)

@@ -134,12 +134,19 @@ def test_only_what_is_held_has_a_name(area: HoldingArea, thing: Path, name: str)
     (area.root.parent / "content").write_bytes(b"not here")
     with pytest.raises(NotFound, match="is not in trash"):
         area.get(name)
+    before = sorted(tree(area.root.parent))
+    assert not area.remove(name)
+    assert sorted(tree(area.root.parent)) == before
 
 
 def test_what_is_no_entry_is_left_out(area: HoldingArea, thing: Path) -> None:
     held = take(area, thing)
     (area.root / "README").write_bytes(b"")
     (area.root / "folder").mkdir()
+    for name in ("20260101T000000Z-00000000", "20260101T000000Z-00000001"):
+        (area.root / name).write_bytes(b"") if name.endswith("0") else (area.root / name).symlink_to(held.path.parent)
+        assert not area.remove(name)
+        assert os.path.lexists(area.root / name)
     assert list(area.held()) == [held]
     assert area.hollow() == []
 
