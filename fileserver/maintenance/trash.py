@@ -2,8 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -126,12 +126,27 @@ def _look(open_file: Callable[[], StoredFile], sha1: str | None = None) -> Look:
 
 
 def empty(area: HoldingArea, rule: AgeRule, *, dry_run: bool = False) -> Iterator[Removal]:
-    """Delete for good what *rule* lets go by the time when it was taken in, and what crashes left; yield it."""
+    """Delete for good what *rule* lets go by the time when it was taken in, and what crashes left; yield it.
+
+    What cannot be told is yielded, too, as what could not be removed.
+    """
     yield from remove_hollow(area, dry_run=dry_run)
     for held in area.held():
         if reason := rule(int(held.note.taken_at * 1e9)):
             removal = _removal(area, held.name, held.size_bytes(), f"{held.note.bucket}/{held.note.key}, {reason}")
             yield from perform(removal, partial(area.remove, held.name), dry_run=dry_run)
+    for unreadable in area.unreadable():
+        reason = "nobody can tell what it is; `trash empty` deletes it if it is given its name"
+        yield replace(_removal(area, unreadable.name, 0, reason), error=str(unreadable))
+
+
+def remove(area: HoldingArea, names: Iterable[str]) -> Iterator[Removal]:
+    """Delete for good what is held under these *names*, readable or not; yield it."""
+    for name in names:
+        removal = _removal(area, name, area.size_bytes(name), "by its name")
+        if not (done := list(perform(removal, partial(area.remove, name), dry_run=False))):
+            done = [replace(removal, error=f"it is not in {area.root.name}")]
+        yield from done
 
 
 def remove_hollow(area: HoldingArea, *, dry_run: bool = False) -> Iterator[Removal]:
