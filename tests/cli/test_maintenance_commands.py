@@ -57,10 +57,10 @@ def test_damage_is_told_and_is_the_exit_status(work: Path, tmp_path: Path) -> No
     flip(made(tmp_path / "backups")[0] / TASK_PATH)
     result = run("restore", "--directory", tmp_path / "restored", tmp_path / "backups", "--json")
     assert (result.returncode, result.stderr) == (EXIT_DAMAGED, "")
-    problem, summary = map(json.loads, result.stdout.splitlines())
-    assert problem["path"] == TASK_PATH
-    assert summary["problems"] == 1
-    assert summary["restored"].keys() == {"submissions", "attachments"}
+    told = json.loads(result.stdout)
+    assert [problem["path"] for problem in told["problems"]] == [TASK_PATH]
+    assert told["restored"].keys() == {"submissions", "attachments"}
+    assert told["completed"]
 
 
 def test_wrong_usage_is_refused(work: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_full_destination_is_told_and_left_clean(work: Path, tmp_path: Path) -
 
 def test_stats_of_a_directory_that_nobody_serves(work: Path) -> None:
     told = json.loads(run("stats", "--directory", work, "--days", 2, "--json").stdout)
-    assert (told["started_at"], told["uptime_seconds"]) == (None, None)
+    assert told["in_use_since"] is None
     assert {name: counts["files"] for name, counts in told["resources"].items()} == {
         "results": 1,
         "submission_archives": 1,
@@ -140,7 +140,7 @@ def test_stats_as_text(work: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[1].split() == ["Results", "1", "8", "bytes"]
-    assert "no server runs" in result.stdout
+    assert lines[10].split() == ["In", "use", "by", "nobody", "else"]
     assert "modification" in result.stdout
     days = [line for line in lines if line.startswith("2")]
     assert len(days) == 3
@@ -155,8 +155,7 @@ def test_stats_of_a_server_that_runs(tmp_path: Path) -> None:
         assert server.put("/results/a.zip", b"12345").status == 200
         told = json.loads(run("stats", "--directory", server.directory, "--json").stdout)
         page = server.get("/", {"Accept": "application/json"}).json()
-    assert told["started_at"] == page["started_at"]
-    assert 0 <= told["uptime_seconds"] <= page["uptime_seconds"]
+    assert told["in_use_since"] == page["started_at"]
     assert told["resources"]["results"] == {"files": 1, "size_bytes": 5}
 
 
