@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fileserver.core.errors import NotReady, SettingsError
+from fileserver.core.errors import NotReady, SettingsError, StorageFailed
 from fileserver.core.settings import LimitSettings
 from fileserver.maintenance import manifest
 from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, make_directory_durable
@@ -30,15 +30,18 @@ class Snapshots:
     """The snapshots in the folder *root*, which is made if it is missing."""
 
     def __init__(self, root: Path, modes: Modes) -> None:
-        """Raises SettingsError if *root* is a working directory."""
+        """Raises SettingsError if *root* is a working directory, and StorageFailed if it cannot be made."""
         if (root / "staging").is_dir() and not (root / "snapshots").is_dir():
             raise SettingsError(f"{root} is a working directory, not a folder for backups")
         self._folder = root / "snapshots"
-        make_directory_durable(self._folder, modes.directory)
         self.staging = Staging(root / "staging", modes, WIDEST_LIMITS)
         self._locks = KeyLocks(self.staging.root / ".locks")
-        make_directory(self.staging.root, modes.directory)
-        fsync_directory(root)
+        try:
+            make_directory_durable(self._folder, modes.directory)
+            make_directory(self.staging.root, modes.directory)
+            fsync_directory(root)
+        except OSError as error:
+            raise StorageFailed(f"{root} cannot be made a folder for backups: {error.strerror}") from None
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -84,7 +84,7 @@ def test_wrong_usage_is_refused(work: Path, tmp_path: Path) -> None:
 def test_a_destination_that_cannot_be_written_is_told(work: Path) -> None:
     result = run("backup", "--directory", work, "/proc/backups")
     assert result.returncode == EXIT_FAILED
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.startswith("Error: /proc/backups cannot be made a folder for backups: ")
     assert "Traceback" not in result.stderr
 
 

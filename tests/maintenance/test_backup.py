@@ -148,6 +148,32 @@ def test_what_does_not_belong_is_told(root: Path, services: Services, backups: B
     assert set(backups.problems) == strays
 
 
+def test_what_does_not_belong_into_a_submission_is_told(services: Services, root: Path, backups: Backups) -> None:
+    fill(services)
+    folder = root / "submissions" / JOB
+    (folder / "src" / "link").symlink_to("b.txt")
+    (folder / "folder").symlink_to("src")
+    os.mkfifo(folder / "fifo")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xfe")).mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xfe/a")).write_bytes(b"x")
+    snapshot = backups.make().snapshot
+    strays = {f"submissions/{JOB}/{name}" for name in ("src/link", "folder", "fifo", "\\xff", "\\xfe/a")}
+    assert set(backups.problems) == strays
+    assert held(snapshot) == CONTENT
+    assert all(unit.is_whole for unit in manifest.read_units(snapshot / manifest.NAME))
+
+
+def test_a_backup_does_not_count_as_a_use(services: Services, root: Path, backups: Backups) -> None:
+    fill(services)
+    for path in CONTENT:
+        info = (root / path).stat()
+        os.utime(root / path, ns=(info.st_mtime_ns - 10**15, info.st_mtime_ns))
+    before = {path: (root / path).stat().st_atime_ns for path in CONTENT}
+    assert backups.make().copied == EVERYTHING
+    assert {path: (root / path).stat().st_atime_ns for path in CONTENT} == before
+
+
 def test_a_submission_that_is_replaced_meanwhile_is_of_one_version(services: Services, backups: Backups) -> None:
     newer = {"a.txt": b"newer", "src/b.txt": b"newer"}
     once = iter([newer])

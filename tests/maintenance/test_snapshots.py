@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fileserver.core.errors import NotReady, SettingsError
+from fileserver.core.errors import NotReady, ReserveReached, SettingsError
 from fileserver.maintenance import manifest
 from fileserver.maintenance.snapshots import newest_snapshot
 from fileserver.services import Services
+from fileserver.storage import staging
 from fileserver.storage.usage import Usage
 from tests.maintenance.snapshots import CONTENT, Backups, Watch, fill
+from tests.storage.sources import incoming
 
 
 def test_a_clock_that_was_set_back_does_not_make_the_last_snapshot_an_older_one(
@@ -63,3 +65,19 @@ def test_a_second_backup_at_once_is_refused(services: Services, backups: Backups
     result = backups.make(Watch(another))
     assert set(refused) == {"another backup into this folder is running"}
     assert os.listdir(backups.folder / "snapshots") == [result.snapshot.name]
+
+
+@pytest.mark.parametrize("size_bytes", [900, 901])
+def test_the_reserve_of_free_space_is_kept(
+    services: Services, backups: Backups, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    """A file is not even begun that would leave less than the reserve, here 2 % of 5000 bytes."""
+    services.results.store("large.zip", incoming(bytes(size_bytes)))
+    monkeypatch.setattr(staging, "free_and_total_bytes", lambda _: (1000, 5000))
+    watch = Watch()
+    if size_bytes == 900:
+        assert backups.make(watch).copied == Usage(1, 900)
+        return
+    with pytest.raises(ReserveReached, match="901 bytes more would leave less than 100 bytes free"):
+        backups.make(watch)
+    assert (watch.bytes_read, os.listdir(backups.folder / "snapshots"), backups.staged()) == (0, [], [])
