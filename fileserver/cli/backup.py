@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from fileserver.cli.documents import json_option
 from fileserver.cli.options import directory_option
-from fileserver.cli.reporting import Reporter, json_option
+from fileserver.cli.reporting import reporting
 from fileserver.cli.working import open_services
 from fileserver.maintenance.backup import back_up
 from fileserver.maintenance.pace import Pace
@@ -30,19 +31,15 @@ def backup(
 
     What has not changed since the last snapshot there is shared with it. DEST is made if it is missing.
     """
-    reporter = Reporter(as_json)
-    try:
-        with open_services(group_directory, directory) as services:
-            result = back_up(services, destination, reporter.problem, Pace(max_bytes_per_second))
-    except OSError as error:
-        raise click.ClickException(str(error)) from None
-    copied, linked = result.copied, result.linked
-    reporter.finish(
-        {
-            "snapshot": str(result.snapshot),
-            "copied": {"files": copied.files, "size_bytes": copied.size_bytes},
-            "linked": {"files": linked.files, "size_bytes": linked.size_bytes},
-        },
-        f"{result.snapshot}: {copied.files} files with {copied.size_bytes} bytes copied, "
-        f"{linked.files} files with {linked.size_bytes} bytes shared with the snapshot before",
-    )
+    with reporting(as_json) as reporter, open_services(group_directory, directory) as services:
+        result = back_up(services, destination, reporter.problem, Pace(max_bytes_per_second))
+        copied, linked = result.copied, result.linked
+        reporter.finish(
+            {
+                "snapshot": str(result.snapshot),
+                "copied": {"files": copied.files, "size_bytes": copied.size_bytes},
+                "linked": {"files": linked.files, "size_bytes": linked.size_bytes},
+            },
+            f"{result.snapshot}: {copied.files} files with {copied.size_bytes} bytes copied, "
+            f"{linked.files} files with {linked.size_bytes} bytes shared with the snapshot before",
+        )

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from fileserver.cli.documents import echo_document, printable
+from fileserver.cli.documents import json_document, json_option, printable
 from fileserver.cli.options import directory_option
 from fileserver.cli.working import EXIT_DAMAGED, open_services
 from fileserver.maintenance.check import Check
@@ -46,33 +46,26 @@ class _Run:
         self._repair = repair
         self._sums = dict.fromkeys(("damaged", "mended", "warnings", "unreadable"), 0)
         self._began = time.monotonic()
-        self._error: OSError | None = None
 
     def findings(self) -> Iterator[Finding]:
-        """Each finding as it is made; an error ends them."""
-        try:
-            with _progress(self._check) as each:
-                for found in each:
-                    for finding in self._repair.mend(found) if self._repair else found:
-                        self._sums[_sum_of(finding)] += 1
-                        yield finding
-        except OSError as error:
-            self._error = error
-
-    def end(self) -> NoReturn:
-        """End the process with the status that tells the result."""
-        if self._error:
-            click.echo(f"Error: the check could not be completed: {self._error}", err=True)
-        sys.exit(EXIT_DAMAGED if self._sums["damaged"] else 0 if self._is_complete else EXIT_INCOMPLETE)
+        """Each finding as it is made."""
+        with _progress(self._check) as each:
+            for found in each:
+                for finding in self._repair.mend(found) if self._repair else found:
+                    self._sums[_sum_of(finding)] += 1
+                    yield finding
 
     @property
-    def _is_complete(self) -> bool:
-        return self._error is None and not self._sums["unreadable"]
+    def exit_status(self) -> int:
+        """The exit status that tells the result."""
+        if self._sums["damaged"]:
+            return EXIT_DAMAGED
+        return EXIT_INCOMPLETE if self._sums["unreadable"] else 0
 
     def summary(self) -> dict[str, Any]:
         """The members of the JSON document behind the findings."""
         return {
-            "completed": self._is_complete,
+            "completed": not self._sums["unreadable"],
             "counts": {**self._sums, **asdict(self._check.counts)},
             "bytes_read": self._reader.bytes_read,
             "seconds": round(time.monotonic() - self._began, 3),
@@ -98,7 +91,7 @@ def _sum_of(finding: Finding) -> str:
     return "unreadable" if finding.kind is Kind.UNREADABLE else "warnings"
 
 
-def _document(finding: Finding) -> dict[str, Any]:
+def _item(finding: Finding) -> dict[str, Any]:
     severity = "damage" if finding.is_damage else "warning"
     members = asdict(finding)
     del members["version"]
@@ -125,7 +118,7 @@ def _progress(check: Check) -> Iterator[Iterable[Findings]]:
 @click.option("--read-data", is_flag=True, help="Read and hash every byte; without it: names, sizes and times.")
 @click.option("--subset", callback=_subset, metavar="N/M", help="Check one of M slices, such as 1/30.")
 @click.option("--max-bytes-per-second", type=click.IntRange(min=1), help="Read no faster. By default no limit.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option("--repair", is_flag=True, help="Mend what is wrong, or move it to the folder quarantine.")
 @click.pass_obj
 def check(
@@ -147,9 +140,12 @@ def check(
         checking = Check(services, reader if read_data else None, subset)
         run = _Run(checking, reader, Repair(services, reader) if repair else None)
         if as_json:
-            echo_document("findings", map(_document, run.findings()), run.summary)
+            with json_document("findings") as document:
+                for finding in run.findings():
+                    document.add(_item(finding))
+                document.members |= run.summary()
         else:
             for finding in run.findings():
                 click.echo(_line(finding))
             click.echo(run.sentence())
-        run.end()
+    sys.exit(run.exit_status)

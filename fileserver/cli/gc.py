@@ -2,52 +2,18 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from fileserver.cli.documents import echo_document, printable
+from fileserver.cli.documents import json_document, json_option
 from fileserver.cli.options import directory_option
+from fileserver.cli.reporting import EXIT_FAILED, Sums, removal_line
 from fileserver.cli.working import open_services
 from fileserver.maintenance.gc import Collector, stored_task_files
-from fileserver.maintenance.keep_list import BadKeepList, read_keep_list
-from fileserver.maintenance.removals import Removal
-
-EXIT_FAILED = 1
-
-
-@dataclass
-class Sums:
-    """What the removals so far add up to."""
-
-    trashed: int = 0
-    trashed_bytes: int = 0
-    deleted: int = 0
-    deleted_bytes: int = 0
-    failed: int = 0
-
-    def count(self, removals: Iterator[Removal]) -> Iterator[Removal]:
-        """Pass *removals* on, and count them."""
-        for removal in removals:
-            if removal.error:
-                self.failed += 1
-            elif removal.to_trash:
-                self.trashed += 1
-                self.trashed_bytes += removal.size_bytes
-            else:
-                self.deleted += 1
-                self.deleted_bytes += removal.size_bytes
-            yield removal
-
-
-def line(removal: Removal) -> str:
-    """One removal for people."""
-    what = f"{printable(f'{removal.bucket}/{removal.key}')}, {removal.size_bytes} bytes"
-    failed = f"FAILED ({removal.error}): " if removal.error else ""
-    return f"{failed}{'trash' if removal.to_trash else 'delete'} {what}: {printable(removal.reason)}"
+from fileserver.maintenance.keep_list import read_keep_list
 
 
 @click.command(
@@ -77,7 +43,7 @@ def line(removal: Removal) -> str:
     default=0,
     help="Remove archives, the longest unused first, until so many bytes are free on the disk.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_obj
 def gc(
     group_directory: Path | None,
@@ -95,19 +61,19 @@ def gc(
     """
     now_ns, sums = time.time_ns(), Sums()
     with open_services(group_directory, directory) as services:
-        try:
-            keep = read_keep_list(keep_file, now_ns) if keep_file else None
-            if keep:
-                keep.require_most(stored_task_files(services), max_unlisted_percent)
-        except BadKeepList as error:
-            raise click.ClickException(str(error)) from None
+        keep = read_keep_list(keep_file, now_ns) if keep_file else None
+        if keep:
+            keep.require_most(stored_task_files(services), max_unlisted_percent)
         collector = Collector(services, now_ns, keep, dry_run=dry_run)
         removals = sums.count(collector.collect(free_bytes))
         if as_json:
-            echo_document("removed", map(asdict, removals), lambda: _summary(collector, sums, dry_run, free_bytes))
+            with json_document("removed") as document:
+                for removal in removals:
+                    document.add(asdict(removal))
+                document.members |= _summary(collector, sums, dry_run, free_bytes)
         else:
             for removal in removals:
-                click.echo(line(removal))
+                click.echo(removal_line(removal))
             click.echo(_sentence(_summary(collector, sums, dry_run, free_bytes)))
         if sums.failed or collector.free_bytes() < free_bytes:
             sys.exit(EXIT_FAILED)

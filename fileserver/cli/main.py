@@ -1,5 +1,6 @@
 """The root of all commands, and what they share."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from fileserver._version import __version__
 from fileserver.cli.backup import backup
 from fileserver.cli.check import check
 from fileserver.cli.demo import demo
+from fileserver.cli.documents import error_text
 from fileserver.cli.gc import gc
 from fileserver.cli.options import directory_option
+from fileserver.cli.reporting import EXIT_FAILED
 from fileserver.cli.restore import restore
 from fileserver.cli.runserver import runserver
 from fileserver.cli.shell import shell
@@ -18,19 +21,29 @@ from fileserver.cli.stats import stats
 from fileserver.cli.trash import trash
 from fileserver.core.errors import FileserverError, SettingsError
 
-EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 
 
 class _Group(click.Group):
-    """A group that turns errors that are answers into a message and an exit code."""
+    """A group that turns errors that are answers, and those of the system, into a message and an exit code."""
 
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except FileserverError as error:
-            click.echo(f"Error: {error}", err=True)
+        except BrokenPipeError:
+            raise  # Nobody reads on: click ends the process without a word.
+        except (FileserverError, OSError) as error:
+            click.echo(f"Error: {error_text(error)}", err=True)
+            _drop_output()
             sys.exit(EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
+
+
+def _drop_output() -> None:
+    """Let what standard output did not take not fail once more when the process ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 @click.group(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from fileserver.cli.documents import json_option
 from fileserver.cli.options import directory_option
-from fileserver.cli.reporting import Reporter, json_option
+from fileserver.cli.reporting import reporting
 from fileserver.configuration import load_settings
 from fileserver.maintenance.restore import restore as restore_snapshot
 
@@ -22,14 +23,11 @@ def restore(group_directory: Path | None, directory: Path | None, source: Path, 
 
     Every file is checked. What is damaged or missing is told and left out.
     """
-    reporter = Reporter(as_json)
     settings = load_settings(flags={"working_directory": directory or group_directory})
-    try:
+    with reporting(as_json) as reporter:
         result = restore_snapshot(settings, source, reporter.problem)
-    except OSError as error:
-        raise click.ClickException(str(error)) from None
-    counts = {name: {"files": usage.files, "size_bytes": usage.size_bytes} for name, usage in result.restored.items()}
-    lines = [f"{name:<12}{usage['files']:>12,}{usage['size_bytes']:>20,} bytes" for name, usage in counts.items()]
-    reporter.finish(
-        {"snapshot": str(result.snapshot), "restored": counts}, "\n".join([f"Restored {result.snapshot}", *lines])
-    )
+        counts = {name: {"files": held.files, "size_bytes": held.size_bytes} for name, held in result.restored.items()}
+        lines = [f"{name:<12}{held['files']:>12,}{held['size_bytes']:>20,} bytes" for name, held in counts.items()]
+        reporter.finish(
+            {"snapshot": str(result.snapshot), "restored": counts}, "\n".join([f"Restored {result.snapshot}", *lines])
+        )

@@ -19,11 +19,11 @@ from fileserver.maintenance import manifest
 from fileserver.maintenance.manifest import Entry, PreviousUnits, Unit, manifest_lines
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.snapshots import Snapshots, refuse_overlap
-from fileserver.maintenance.source import Report, Source, SourceFile
+from fileserver.maintenance.source import NO_RESOURCE, Report, Source, SourceFile
 from fileserver.services import Services
 from fileserver.storage.filesystem import Modes, fsync_directory, fsync_file, make_directory
 from fileserver.storage.interface import StoredFile
-from fileserver.storage.staging import Transaction
+from fileserver.storage.staging import FreeSpace, Transaction
 from fileserver.storage.usage import Usage
 
 _NOTHING = Usage(0, 0)
@@ -55,7 +55,8 @@ def back_up(services: Services, destination: Path, report: Report, pace: Pace) -
         began_at = datetime.now(UTC)
         folder, previous = transaction.folder("snapshot"), _whole_snapshot(snapshots.newest(), report)
         with closing(PreviousUnits(previous / manifest.NAME if previous else None)) as units:
-            result = _Copier(services, transaction, folder, previous or folder, units, report, pace).run()
+            space = snapshots.staging.space
+            result = _Copier(services, transaction, folder, space, previous or folder, units, report, pace).run()
         _make_durable(folder)
         result.snapshot = snapshots.publish(folder, began_at)
     return result
@@ -99,6 +100,7 @@ class _Copier:
         services: Services,
         transaction: Transaction,
         folder: Path,
+        space: FreeSpace,
         previous: Path,
         units: PreviousUnits,
         report: Report,
@@ -107,6 +109,7 @@ class _Copier:
         self._services = services
         self._transaction = transaction
         self._folder = folder
+        self._space = space
         self._mode = services.settings.storage.directory_mode
         self._report = report
         self._pace = pace
@@ -125,6 +128,7 @@ class _Copier:
         for name in manifest.FOLDERS:
             make_directory(self._folder / name, self._mode)
         for key in self._source.keys():
+            self._space.require(0)  # Folders and links take space, too.
             copy = self._submission if key.startswith("submissions/") else self._file
             try:
                 unit = copy(key)
@@ -162,6 +166,7 @@ class _Copier:
         make_directory(folder, self._mode)
         files, flaws = {}, {}
         try:
+            strays = dict.fromkeys(self._source.strays(key), NO_RESOURCE)
             for source in self._source.open_all(key, version):
                 try:
                     files[source.path] = self._copy(source)
@@ -171,7 +176,7 @@ class _Copier:
             shutil.rmtree(folder)
             self._result.copied, self._result.linked = before
             raise
-        for path, reason in flaws.items():
+        for path, reason in (flaws | strays).items():
             self._report(path, reason)
         os.utime(folder, ns=(version, version))
         return Unit(key, Entry(f"{key}/", version, files=len(files) + len(flaws)), files)
@@ -183,6 +188,7 @@ class _Copier:
         known = stored.sha256.hex() if stored.sha256 else None
         if old and _is_unchanged(old, stored) and self._link(old, target):
             return old
+        self._space.require(stored.size_bytes)
         try:
             staged = self._transaction.receive(target, source.incoming(self._pace), durable=False)
         except _FLAWS:

@@ -18,7 +18,7 @@ from fileserver.maintenance.keep_list import KeepList
 from fileserver.maintenance.listing import Listed, files_in, submissions_in
 from fileserver.maintenance.removals import Removal, perform
 from fileserver.maintenance.retention import AgeRule, TaskFileRule, age_rule, task_file_rule
-from fileserver.maintenance.trash import empty
+from fileserver.maintenance.trash import empty, remove_hollow
 from fileserver.services import SHARDED_BUCKETS, Services
 from fileserver.storage.usage import folder_bytes
 
@@ -59,7 +59,7 @@ class Collector:
     def _removals(self, min_free_bytes: int) -> Iterator[Removal]:
         short_bytes = min_free_bytes - self._services.staging.space.free_bytes()
         yield from empty(self._services.trash, self._rule("put there", "trash_days"), dry_run=self._dry_run)
-        yield from empty(self._services.quarantine, lambda _: None, dry_run=self._dry_run)
+        yield from remove_hollow(self._services.quarantine, dry_run=self._dry_run)
         # What goes anyway goes first, so that no other archive goes needlessly.
         yield from self._unused_archives(self._rule("last used", "archive_days"))
         yield from self._further_archives(short_bytes, f"to have {min_free_bytes} bytes free")

@@ -4,36 +4,41 @@ snapshots/<UTC time>/           one complete snapshot, with its manifest.jsonl
 staging/<32 hex digits>/        a snapshot in progress, as in a working directory
 """
 
+import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fileserver.core.errors import NotReady, SettingsError
+from fileserver.core.errors import NotReady, SettingsError, StorageFailed
 from fileserver.core.settings import WIDEST_LIMITS
 from fileserver.maintenance import manifest
 from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, make_directory_durable
 from fileserver.storage.locks import KeyLocks
 from fileserver.storage.staging import Staging
 
-_SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
+log = logging.getLogger(__name__)
+
+_NAME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 
 class Snapshots:
     """The snapshots in the folder *root*, which is made if it is missing."""
 
     def __init__(self, root: Path, modes: Modes) -> None:
-        """Raises SettingsError if *root* is a working directory."""
+        """Raises SettingsError if *root* is a working directory, and StorageFailed if it cannot be made."""
         if (root / "staging").is_dir() and not (root / "snapshots").is_dir():
             raise SettingsError(f"{root} is a working directory, not a folder for backups")
         self._folder = root / "snapshots"
-        make_directory_durable(self._folder, modes.directory)
         self.staging = Staging(root / "staging", modes, WIDEST_LIMITS)
         self._locks = KeyLocks(self.staging.root / ".locks")
-        make_directory(self.staging.root, modes.directory)
-        fsync_directory(root)
+        try:
+            make_directory_durable(self._folder, modes.directory)
+            make_directory(self.staging.root, modes.directory)
+            fsync_directory(root)
+        except OSError as error:
+            raise StorageFailed(f"{root} cannot be made a folder for backups: {error.strerror}") from None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -52,16 +57,33 @@ class Snapshots:
         return newest_snapshot(self._folder)
 
     def publish(self, made: Path, began_at: datetime) -> Path:
-        """Put the durable folder *made* among the snapshots, durably; returns its new path."""
-        path = self._folder / began_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        """Put the durable folder *made* among the snapshots, durably, as the newest; returns its new path."""
+        newest = max(filter(None, map(_time_of, os.listdir(self._folder))), default=None)
+        if newest and newest >= began_at:
+            log.warning("the snapshot of %s is of a later time than now: is the clock right?", _name_of(newest))
+            began_at = newest + timedelta(microseconds=1)
+        path = self._folder / _name_of(began_at)
         os.rename(made, path)
         fsync_directory(self._folder)
         return path
 
 
+def _name_of(time: datetime) -> str:
+    return time.astimezone(UTC).strftime(_NAME_FORMAT)
+
+
+def _time_of(name: str) -> datetime | None:
+    """The time in the *name* of a snapshot; None if it is not one."""
+    try:
+        time = datetime.strptime(name, _NAME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return time if _name_of(time) == name else None
+
+
 def newest_snapshot(folder: Path) -> Path | None:
     """The snapshot in *folder* that was begun last."""
-    names = sorted((name for name in os.listdir(folder) if _SNAPSHOT.fullmatch(name)), reverse=True)
+    names = sorted(filter(_time_of, os.listdir(folder)), reverse=True)
     return next((folder / name for name in names if (folder / name / manifest.NAME).is_file()), None)
 
 

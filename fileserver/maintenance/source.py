@@ -10,6 +10,7 @@ from fileserver.core.digests import DeclaredDigests
 from fileserver.core.errors import IncompleteBody, InvalidName, NotFound
 from fileserver.core.incoming import Incoming
 from fileserver.core.names import Sha1
+from fileserver.maintenance.entries import entries_below
 from fileserver.maintenance.pace import Pace
 from fileserver.services import Services
 from fileserver.storage.interface import StoredFile
@@ -93,7 +94,7 @@ class Source:
                     is_wanted = entry.is_dir if of_folders else entry.is_file
                     found[entry.name] = _is_text(entry.name) and is_wanted(follow_symlinks=False)
         for name in sorted(name for name, belongs in found.items() if not belongs):
-            self._report(f"{prefix}/{os.fsencode(name).decode(errors='backslashreplace')}", NO_RESOURCE)
+            self._report(f"{prefix}/{_as_text(name)}", NO_RESOURCE)
         return sorted(name for name, belongs in found.items() if belongs)
 
     def open(self, key: str) -> Iterator[SourceFile]:
@@ -110,7 +111,7 @@ class Source:
         # The first once more: an upload moves a task file from the second to the first.
         for bucket in ("tasks", "exercises", "tasks") if folder == "tasks" else (folder,):
             try:
-                stored = self._services.buckets[bucket].open(name)
+                stored = self._services.buckets[bucket].open(name, unnoticed=True)
             except NotFound:
                 continue
             except OSError as error:
@@ -122,6 +123,12 @@ class Source:
         """The version of the submission *key*. Raises NotFound."""
         return self._services.folders.version(key.partition("/")[2])
 
+    def strays(self, key: str) -> Iterator[str]:
+        """What lies in the folder of the submission *key* and is no file of it, as `open_all` leaves it out."""
+        for path, entry in entries_below(self._services.folders.root / key.partition("/")[2]):
+            if not _is_text(path) or not entry.is_file(follow_symlinks=False):
+                yield f"{key}/{_as_text(path)}"
+
     def open_all(self, key: str, version: int) -> Iterator[SourceFile]:
         """The files of this *version* of the submission *key*; each is closed when the next is asked for.
 
@@ -129,12 +136,16 @@ class Source:
         """
         name = key.partition("/")[2]
         try:
-            for path, stored in self._services.folders.open_all(name):
+            for path, stored in self._services.folders.open_all(name, unnoticed=True):
                 yield SourceFile(f"{key}/{path}", stored)
         except OSError as error:
             raise IncompleteBody(f"it cannot be read: {error.strerror}") from error
         if self._services.folders.version(name) != version:
             raise NotFound(f"{key} was replaced meanwhile")
+
+
+def _as_text(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _is_text(name: str) -> bool:

@@ -57,11 +57,8 @@ def overview(services: Services) -> Overview:
 
 def held_usage(area: HoldingArea) -> Usage:
     """How many things a holding area has, and their bytes."""
-    total = Usage(0, 0)
-    for held in area.held():
-        with suppress(FileNotFoundError):  # It may just be removed.
-            total += Usage(1, held.size_bytes())
-    return total
+    hollow = set(area.hollow())
+    return sum((Usage(1, area.size_bytes(name)) for name in area.names() if name not in hollow), Usage(0, 0))
 
 
 def growth(services: Services, today: date, days: int) -> Growth:

@@ -121,16 +121,17 @@ class LocalFolders:
         except FileNotFoundError:
             raise NotFound(f"{quoted(path)} is not in {self.name}/{quoted(key)}") from None
 
-    def open_all(self, key: str) -> Iterator[tuple[str, StoredFile]]:
+    def open_all(self, key: str, *, unnoticed: bool = False) -> Iterator[tuple[str, StoredFile]]:
         """Each file of one version of the folder, in order; it is closed when the next one is asked for.
 
-        Raises NotFound if there is no folder, or if it is replaced or deleted while it is read.
+        For *unnoticed* see `open_below`. Raises NotFound if there is no folder, or if it is replaced or deleted while
+        it is read.
         """
         before = self.version(key)
         try:
             for entry in walk(self.root / key):
                 if not entry.is_folder:
-                    with self.open(key, entry.path) as file:
+                    with self.open(key, entry.path, unnoticed=unnoticed) as file:
                         yield entry.path, file
         except FileNotFoundError:
             raise self._not_found(key) from None

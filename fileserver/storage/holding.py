@@ -6,26 +6,26 @@ was taken, and the file or folder itself under `content`. Ordinary tools can loo
 
 import fcntl
 import json
-import logging
 import os
 import re
 import secrets
-import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from fileserver.core.errors import NotFound
+from fileserver.core.errors import FileserverError, NotFound
 from fileserver.core.incoming import Incoming
 from fileserver.core.names import quoted
-from fileserver.storage.filesystem import fsync_directory, make_directory_durable
+from fileserver.storage.filesystem import fsync_directory, make_directory_durable, open_below
 from fileserver.storage.staging import Staging
 from fileserver.storage.usage import folder_bytes
 
-log = logging.getLogger(__name__)
-
+_MAX_NOTE_BYTES = 64 * 1024
+_END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _NOTE, _CONTENT = "note.json", "content"
 _NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -50,13 +50,19 @@ class Held:
     """The file or folder itself."""
 
     def size_bytes(self) -> int:
-        """Its bytes, of a folder those of all files in it; 0 if it is gone."""
-        if self.path.is_dir() and not self.path.is_symlink():
-            return folder_bytes(self.path)
-        try:
-            return self.path.lstat().st_size
-        except FileNotFoundError:
-            return 0
+        """Its bytes, of a folder those of all files in it; 0 if it is gone, or nobody can tell."""
+        return _size_bytes(self.path)
+
+
+class Unreadable(FileserverError):
+    """Nobody can tell what is held as *name*, or whether something is: it stays until it is removed by its name."""
+
+    code = "unreadable"
+    title = "What is held there cannot be told"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
 
 
 class HoldingArea:
@@ -81,8 +87,9 @@ class HoldingArea:
             try:
                 moved = move(content)
             finally:
-                if not os.path.lexists(content):
-                    shutil.rmtree(content.parent, ignore_errors=True)
+                with suppress(OSError):  # What stays hollow now is removed by a later `gc`.
+                    if not self._has_content(name):
+                        self.remove_hollow(name)
         return name if moved else None
 
     def _publish_note(self, name: str, note: Note) -> None:
@@ -105,47 +112,115 @@ class HoldingArea:
 
     def names(self) -> list[str]:
         """The names of all entries, the oldest first."""
-        return sorted(filter(_NAME.fullmatch, os.listdir(self.root))) if self.root.is_dir() else []
+        if not self.root.is_dir():
+            return []
+        with os.scandir(self.root) as entries:
+            return sorted(
+                entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
 
     def held(self) -> Iterator[Held]:
-        """Everything here, the oldest first; what a crash left without content is left out."""
+        """Everything here of which can be told what it is, the oldest first."""
+        return (entry for entry in self._entries() if isinstance(entry, Held))
+
+    def unreadable(self) -> Iterator[Unreadable]:
+        """Everything else here, the oldest first; but for what a crash left without content."""
+        return (entry for entry in self._entries() if isinstance(entry, Unreadable))
+
+    def _entries(self) -> Iterator[Held | Unreadable]:
         for name in self.names():
             try:
                 yield self.get(name)
+            except Unreadable as unreadable:
+                yield unreadable
             except NotFound:
-                if self._has_content(name):
-                    log.error("%s/%s has no note that can be read; it is left alone", self.root.name, name)
+                continue
 
     def hollow(self) -> list[str]:
         """The names of entries without content, as a crash leaves them; none while something is just taken in."""
         if not self.root.is_dir():
             return []
         with suppress(BlockingIOError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            return [name for name in self.names() if not self._has_content(name)]
+            return [name for name in self.names() if self._is_hollow(name)]
         return []
 
+    def _is_hollow(self, name: str) -> bool:
+        """Whether it is certain that the entry *name* has no content."""
+        try:
+            return not self._has_content(name)
+        except OSError:
+            return False
+
     def _has_content(self, name: str) -> bool:
-        return os.path.lexists(self.root / name / _CONTENT)
+        """Whether the entry *name* has content. Raises OSError where the disk does not tell."""
+        try:
+            os.lstat(self.root / name / _CONTENT)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove_hollow(self, name: str) -> bool:
+        """Delete the entry *name*, by steps that cannot delete content; tells whether it was there."""
+        entry = self.root / name
+        try:
+            if os.listdir(entry) == [_NOTE]:
+                (entry / _NOTE).unlink()
+            entry.rmdir()
+        except FileNotFoundError:
+            return False
+        fsync_directory(self.root)
+        return True
 
     def get(self, name: str) -> Held:
-        """The thing held as *name*. Raises NotFound."""
+        """The thing held as *name*. Raises NotFound, and Unreadable if its note does not tell what it is."""
         entry = self.root / name
-        if _NAME.fullmatch(name) and self._has_content(name):
-            with suppress(OSError, ValueError, TypeError, LookupError):
-                return Held(name, _parse_note((entry / _NOTE).read_bytes()), entry / _CONTENT)
+        try:
+            if _NAME.fullmatch(name) and self._has_content(name):
+                return Held(name, _read_note(entry), entry / _CONTENT)
+        except OSError as error:
+            # It may just be removed.
+            if not isinstance(error, FileNotFoundError) or os.path.lexists(entry):
+                raise Unreadable(name, f"it cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise Unreadable(name, f"its {_NOTE} is damaged") from None
         raise NotFound(f"{quoted(name)} is not in {self.root.name}")
 
+    def size_bytes(self, name: str) -> int:
+        """As `Held.size_bytes`, of what is held as *name*, also if nobody can tell what it is."""
+        return _size_bytes(self.root / name / _CONTENT)
+
     def remove(self, name: str) -> bool:
-        """Delete the entry *name*, whole or hollow, for good and durably; tells whether it was there."""
-        with self._staging.transaction(None) as transaction:
+        """Delete the entry *name*, whatever is in it, for good and durably; tells whether it was there.
+
+        It needs no space on the disk.
+        """
+        entry = self.root / name
+        if not _NAME.fullmatch(name) or entry.is_symlink() or not entry.is_dir():
+            return False
+        with self._staging.grave() as grave:
             try:
-                os.rename(self.root / name, transaction.path / name)
+                os.rename(entry, grave)
             except FileNotFoundError:
                 return False
             fsync_directory(self.root)
         return True
 
 
-def _parse_note(data: bytes) -> Note:
-    fields = json.loads(data)
-    return Note(str(fields["bucket"]), str(fields["key"]), str(fields["reason"]), float(fields["taken_at"]))
+def _size_bytes(path: Path) -> int:
+    try:
+        info = path.lstat()
+        return folder_bytes(path) if stat.S_ISDIR(info.st_mode) else info.st_size
+    except OSError:
+        return 0
+
+
+def _read_note(entry: Path) -> Note:
+    """The note in the folder *entry*. Raises OSError, ValueError, TypeError, LookupError, RecursionError."""
+    with open(open_below(entry, _NOTE), "rb") as file:
+        fields = json.loads(file.read(_MAX_NOTE_BYTES))
+    note = Note(*(fields[name] for name in ("bucket", "key", "reason", "taken_at")))
+    texts = (note.bucket, note.key, note.reason)
+    # Of NaN every comparison is false.
+    if not all(isinstance(text, str) for text in texts) or not 0 <= note.taken_at < _END_OF_TIME:
+        raise ValueError("what it tells cannot be true")
+    return note

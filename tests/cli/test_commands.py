@@ -17,6 +17,7 @@ from tests.support.servers import REPOSITORY, free_port, wait_until
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_DAMAGED = 3
 START_SECONDS = 30
 
 

@@ -12,8 +12,9 @@ from fileserver.cli.working import open_services
 from fileserver.core.errors import SettingsError
 from fileserver.core.settings import parse_settings
 from fileserver.services import Services, build_services
-from tests.cli.test_commands import EXIT_FAILED, EXIT_USAGE, run
+from tests.cli.test_commands import EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, run
 from tests.maintenance.collecting import DATA, NAME, fill
+from tests.maintenance.rot import rewrite
 from tests.storage.sources import files, incoming, read_all, settings_for
 from tests.storage.submitting import ARCHIVE, JOB
 from tests.support.ageing import age
@@ -175,6 +176,18 @@ def test_the_quarantine_has_the_same_way_back(services: Services, root: Path) ->
     assert run("trash", "restore", "--directory", root, name).returncode == EXIT_FAILED
     assert run("trash", "restore", "--quarantine", "--directory", root, name).returncode == 0
     assert read_all(services.results.open("job.zip")) == b"result"
+
+
+def test_what_comes_back_damaged_is_told(services: Services, root: Path) -> None:
+    rewrite(root / "results" / "job.zip", b"rot")
+    assert run("check", "--directory", root, "--repair").returncode == EXIT_DAMAGED
+    (held,) = services.quarantine.held()
+    back = run("trash", "restore", "--quarantine", "--directory", root, held.name)
+    assert (back.returncode, back.stdout) == (EXIT_DAMAGED, f"{held.name}: results/job.zip is back\n")
+    assert "is not as it was stored: it has 3 bytes of 6" in back.stderr
+    assert run("check", "--directory", root).returncode == EXIT_DAMAGED
+    back = run("trash", "restore", "--quarantine", "--directory", root, "nothing")
+    assert back.returncode == EXIT_FAILED
 
 
 @pytest.mark.server

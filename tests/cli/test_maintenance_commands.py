@@ -13,12 +13,10 @@ import pytest
 
 from fileserver.core.settings import parse_settings
 from fileserver.services import build_services
-from tests.cli.test_commands import EXIT_FAILED, EXIT_USAGE, run
+from tests.cli.test_commands import EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, run
 from tests.maintenance.snapshots import CONTENT, TASK_PATH, fill, flip, held
 from tests.storage.sources import settings_for
 from tests.support.servers import gunicorn_server
-
-EXIT_DAMAGED = 3
 
 
 @pytest.fixture
@@ -59,10 +57,10 @@ def test_damage_is_told_and_is_the_exit_status(work: Path, tmp_path: Path) -> No
     flip(made(tmp_path / "backups")[0] / TASK_PATH)
     result = run("restore", "--directory", tmp_path / "restored", tmp_path / "backups", "--json")
     assert (result.returncode, result.stderr) == (EXIT_DAMAGED, "")
-    problem, summary = map(json.loads, result.stdout.splitlines())
-    assert problem["path"] == TASK_PATH
-    assert summary["problems"] == 1
-    assert summary["restored"].keys() == {"submissions", "attachments"}
+    told = json.loads(result.stdout)
+    assert [problem["path"] for problem in told["problems"]] == [TASK_PATH]
+    assert told["restored"].keys() == {"submissions", "attachments"}
+    assert told["completed"]
 
 
 def test_wrong_usage_is_refused(work: Path, tmp_path: Path) -> None:
@@ -86,7 +84,7 @@ def test_wrong_usage_is_refused(work: Path, tmp_path: Path) -> None:
 def test_a_destination_that_cannot_be_written_is_told(work: Path) -> None:
     result = run("backup", "--directory", work, "/proc/backups")
     assert result.returncode == EXIT_FAILED
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.startswith("Error: /proc/backups cannot be made a folder for backups: ")
     assert "Traceback" not in result.stderr
 
 
@@ -123,7 +121,7 @@ def test_a_full_destination_is_told_and_left_clean(work: Path, tmp_path: Path) -
 
 def test_stats_of_a_directory_that_nobody_serves(work: Path) -> None:
     told = json.loads(run("stats", "--directory", work, "--days", 2, "--json").stdout)
-    assert (told["started_at"], told["uptime_seconds"]) == (None, None)
+    assert told["in_use_since"] is None
     assert {name: counts["files"] for name, counts in told["resources"].items()} == {
         "results": 1,
         "submission_archives": 1,
@@ -142,7 +140,7 @@ def test_stats_as_text(work: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[1].split() == ["Results", "1", "8", "bytes"]
-    assert "no server runs" in result.stdout
+    assert lines[10].split() == ["In", "use", "by", "nobody", "else"]
     assert "modification" in result.stdout
     days = [line for line in lines if line.startswith("2")]
     assert len(days) == 3
@@ -157,8 +155,7 @@ def test_stats_of_a_server_that_runs(tmp_path: Path) -> None:
         assert server.put("/results/a.zip", b"12345").status == 200
         told = json.loads(run("stats", "--directory", server.directory, "--json").stdout)
         page = server.get("/", {"Accept": "application/json"}).json()
-    assert told["started_at"] == page["started_at"]
-    assert 0 <= told["uptime_seconds"] <= page["uptime_seconds"]
+    assert told["in_use_since"] == page["started_at"]
     assert told["resources"]["results"] == {"files": 1, "size_bytes": 5}
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fileserver.core.errors import NotReady, SettingsError
 from fileserver.core.names import SubmissionId
 from fileserver.maintenance import backup as backup_module
 from fileserver.maintenance import manifest
@@ -149,6 +148,32 @@ def test_what_does_not_belong_is_told(root: Path, services: Services, backups: B
     assert set(backups.problems) == strays
 
 
+def test_what_does_not_belong_into_a_submission_is_told(services: Services, root: Path, backups: Backups) -> None:
+    fill(services)
+    folder = root / "submissions" / JOB
+    (folder / "src" / "link").symlink_to("b.txt")
+    (folder / "folder").symlink_to("src")
+    os.mkfifo(folder / "fifo")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xfe")).mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xfe/a")).write_bytes(b"x")
+    snapshot = backups.make().snapshot
+    strays = {f"submissions/{JOB}/{name}" for name in ("src/link", "folder", "fifo", "\\xff", "\\xfe/a")}
+    assert set(backups.problems) == strays
+    assert held(snapshot) == CONTENT
+    assert all(unit.is_whole for unit in manifest.read_units(snapshot / manifest.NAME))
+
+
+def test_a_backup_does_not_count_as_a_use(services: Services, root: Path, backups: Backups) -> None:
+    fill(services)
+    for path in CONTENT:
+        info = (root / path).stat()
+        os.utime(root / path, ns=(info.st_mtime_ns - 10**15, info.st_mtime_ns))
+    before = {path: (root / path).stat().st_atime_ns for path in CONTENT}
+    assert backups.make().copied == EVERYTHING
+    assert {path: (root / path).stat().st_atime_ns for path in CONTENT} == before
+
+
 def test_a_submission_that_is_replaced_meanwhile_is_of_one_version(services: Services, backups: Backups) -> None:
     newer = {"a.txt": b"newer", "src/b.txt": b"newer"}
     once = iter([newer])
@@ -224,35 +249,6 @@ def test_lowered_limits_do_not_matter(make_services: MakeServices, tmp_path: Pat
     lowered = make_services(limits={"max_file_bytes": 1, "max_path_depth": 1}, quotas={"max_results": 1})
     backups = Backups(lowered, tmp_path / "backups")
     assert (held(backups.make().snapshot), backups.problems) == (CONTENT, {})
-
-
-def test_folders_that_lie_in_each_other_are_refused(services: Services, root: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(root)
-    for folder in (root, root / "backups", root / "results" / "x", tmp_path, tmp_path / "link" / "backups"):
-        with pytest.raises(SettingsError, match="in each other"):
-            Backups(services, folder).make()
-    assert not (root / "backups").exists()
-
-
-def test_another_working_directory_is_no_place_for_backups(services: Services, tmp_path: Path) -> None:
-    (tmp_path / "other" / "staging").mkdir(parents=True)
-    with pytest.raises(SettingsError, match="is a working directory"):
-        Backups(services, tmp_path / "other").make()
-    assert [path.name for path in (tmp_path / "other").iterdir()] == ["staging"]
-
-
-def test_a_second_backup_at_once_is_refused(services: Services, backups: Backups) -> None:
-    fill(services)
-    refused: list[str] = []
-
-    def another() -> None:
-        with pytest.raises(NotReady) as error:
-            Backups(services, backups.folder).make()
-        refused.append(str(error.value))
-
-    result = backups.make(Watch(another))
-    assert set(refused) == {"another backup into this folder is running"}
-    assert os.listdir(backups.folder / "snapshots") == [result.snapshot.name]
 
 
 def test_a_backup_that_fails_leaves_nothing(services: Services, backups: Backups) -> None:

@@ -1,15 +1,21 @@
 """The way back from the trash and the quarantine, and out of it for good."""
 
+import errno
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fileserver.core.errors import InvalidName, NotFound, QuotaExceeded
-from fileserver.maintenance.trash import Occupied, empty, restore
+from fileserver.maintenance.reading import Reader
+from fileserver.maintenance.trash import Occupied, Restored, Unfit, empty, restore
 from fileserver.services import Services
 from fileserver.storage.holding import Held, HoldingArea
+from fileserver.storage.local import version_of
 from tests.maintenance.collecting import DATA, NAME, collect, fill
+from tests.maintenance.rot import FILE_PATHS, check, edit, flip_bit, repair, rewrite, told
 from tests.storage.sources import MakeServices, content_of, files, incoming, read_all, tree
 from tests.storage.submitting import JOB, archived, store
 from tests.support.ageing import age
@@ -39,7 +45,7 @@ def put_back(services: Services, bucket: str) -> None:
 
 def test_everything_comes_back_as_it_was(services: Services) -> None:
     for held in list(services.trash.held()):
-        assert restore(services, services.trash, held.name) == held
+        assert restore(services, services.trash, held.name) == Restored(held, [])
     assert os.listdir(services.trash.root) == []
     assert archived(services) == {f"{JOB}/": b"", f"{JOB}/b/": b"", f"{JOB}/a": b"submitted", f"{JOB}/b/c": b"too"}
     assert read_all(services.results.open("job.zip")) == b"result"
@@ -111,30 +117,60 @@ def test_what_is_deleted_meanwhile_cannot_come_back(services: Services, monkeypa
     assert all(usage.files == 0 for usage in services.ledger.read().values())
 
 
-@pytest.mark.parametrize(
-    ("bucket", "key", "error"),
-    [
-        ("somewhere", "a", NotFound),
-        ("results", "../submissions/a", InvalidName),
-        ("results", "/etc/x", InvalidName),
-        ("submissions", "../a", InvalidName),
-    ],
-)
-def test_a_note_that_was_tampered_with_leads_nowhere(
-    services: Services, tmp_path: Path, root: Path, bucket: str, key: str, error: type[Exception]
-) -> None:
+def take_in(area: HoldingArea, bucket: str, key: str, make: Callable[[Path], object]) -> str:
+    """Let *area* hold what *make* makes at a path, as if it had been taken from there."""
+
     def move(target: Path) -> bool:
-        target.write_bytes(b"x")
+        make(target)
         return True
 
-    name = services.trash.take(bucket, key, "reason", move)
+    name = area.take(bucket, key, "reason", move)
     assert name
-    before = tree(root)
+    return name
+
+
+def write(target: Path) -> None:
+    target.write_bytes(b"x")
+
+
+def make_fifo(target: Path) -> None:
+    os.mkfifo(target)
+
+
+def link(target: Path) -> None:
+    target.symlink_to("/etc")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "make", "error"),
+    [
+        ("somewhere", "a", write, NotFound),
+        ("results", "../submissions/a", write, InvalidName),
+        ("results", "/etc/x", write, InvalidName),
+        ("results", "a/b.zip", write, InvalidName),
+        ("results", "no-extension", write, NotFound),
+        ("attachments", "a/b", write, InvalidName),
+        ("tasks", "no-digest", write, NotFound),
+        ("exercises", "", write, NotFound),
+        ("submissions", "../a", Path.mkdir, InvalidName),
+        ("submissions", "a", write, Unfit),
+        ("submissions", "a", link, Unfit),
+        ("submission_archives", "a.zip", write, Unfit),
+        ("results", "a.zip", link, Unfit),
+        ("results", "a.zip", make_fifo, Unfit),
+        ("results", "a.zip", Path.mkdir, Unfit),
+        ("tasks", NAME, Path.mkdir, Unfit),
+    ],
+)
+def test_what_the_server_has_not_stored_there_is_not_put_back(
+    services: Services, root: Path, bucket: str, key: str, make: Callable[[Path], object], error: type[Exception]
+) -> None:
+    name = take_in(services.trash, bucket, key, make)
+    before = {path: path.lstat().st_mtime_ns for path in root.rglob("*") if "staging" not in path.parts}
     with pytest.raises(error):
         restore(services, services.trash, name)
-    assert {path: data for path, data in tree(root).items() if "staging" not in path} == {
-        path: data for path, data in before.items() if "staging" not in path
-    }
+    after = {path: path.lstat().st_mtime_ns for path in root.rglob("*") if "staging" not in path.parts}
+    assert after == before
 
 
 def test_a_quota_holds_for_what_comes_back(make_services: MakeServices, services: Services) -> None:
@@ -147,16 +183,73 @@ def test_a_quota_holds_for_what_comes_back(make_services: MakeServices, services
     put_back(small, "results")
 
 
-def test_a_damaged_file_comes_back_from_quarantine(services: Services) -> None:
+def truncate(path: Path) -> None:
+    rewrite(path, b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_bit])
+@pytest.mark.parametrize("bucket", ["results", "tasks"])
+def test_damage_is_still_damage_when_it_comes_back(
+    filled: Services, root: Path, bucket: str, damage: Callable[[Path], object]
+) -> None:
+    """And the next check takes it away again, instead of accepting it as an edit."""
+    path = root / FILE_PATHS["result" if bucket == "results" else "task file"]
+    damage(path)
+    repair(filled)
+    for _ in range(2):
+        (held,) = filled.quarantine.held()
+        restored = restore(filled, filled.quarantine, held.name)
+        assert restored.flaws == [held.note.reason]
+        assert told(check(filled, read=True)) == {("damaged", f"{bucket}/{path.name}")}
+        repair(filled)
+        assert not path.exists()
+
+
+def test_a_damaged_submission_comes_back_with_a_warning(filled: Services, root: Path) -> None:
+    path = root / FILE_PATHS["submission"]
+    (root / FILE_PATHS["archive"]).unlink()
+    truncate(path)
+    repair(filled)
+    (held,) = filled.quarantine.held()
+    (flaw,) = restore(filled, filled.quarantine, held.name).flaws
+    assert flaw.startswith("bar/baz/bah.txt: it has 0 bytes")
+    assert ("damaged", FILE_PATHS["submission"]) in told(check(filled, read=True))
+
+
+def test_what_cannot_be_read_comes_back_with_a_warning(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    held, before = held_of(services, "results"), held_of(services, "results").path.stat().st_mtime_ns
+    with monkeypatch.context() as patched:
+        patched.setattr(Reader, "_chunks", fail)
+        (flaw,) = restore(services, services.trash, held.name).flaws
+    assert "cannot be read" in flaw
+    assert services.buckets["results"].path("job.zip").stat().st_mtime_ns == before
+
+
+def test_an_edit_is_still_an_edit_when_it_comes_back(services: Services) -> None:
+    edit(held_of(services, "results").path, b"edited")
+    (flaw,) = restore(services, services.trash, held_of(services, "results").name).flaws
+    assert "somebody has edited" in flaw
+    assert told(check(services)) == {("changed", "results/job.zip")}
+
+
+def test_what_is_not_recorded_is_only_told_if_it_was_suspect(services: Services) -> None:
+    for area, flaws in ((services.trash, 0), (services.quarantine, 1)):
+        name = take_in(area, "results", f"{area.root.name}.zip", write)
+        assert len(restore(services, area, name).flaws) == flaws
+
+
+def test_what_is_whole_comes_back_from_quarantine(services: Services) -> None:
     services.task_files.store(files({"a": b"1"}))
     bucket = services.buckets["tasks"]
     (key,) = bucket.keys()
     info = bucket.info(key)
     assert info
-    version = (info.st_ino, info.st_mtime_ns)
-    name = services.quarantine.take("tasks", key, "damaged", lambda target: bucket.move_out(key, target, version))
+    name = services.quarantine.take("tasks", key, "suspect", partial(bucket.move_out, key, version=version_of(info)))
     assert name
-    restore(services, services.quarantine, name)
+    assert restore(services, services.quarantine, name).flaws == []
     assert content_of(bucket, key) == b"1"
     assert list(services.quarantine.held()) == []
 

@@ -1,13 +1,16 @@
 """The trash and the quarantine: whatever happens, a thing lies in its place or here, with a note, and in one piece."""
 
+import errno
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fileserver.core.errors import NotFound
-from fileserver.storage.holding import Held, HoldingArea, Note
+from fileserver.storage.holding import Held, HoldingArea, Note, Unreadable
 from tests.storage.sources import Bench, transactions, tree
 
 
@@ -132,29 +135,72 @@ def test_only_what_is_held_has_a_name(area: HoldingArea, thing: Path, name: str)
     (area.root.parent / "content").write_bytes(b"not here")
     with pytest.raises(NotFound, match="is not in trash"):
         area.get(name)
+    before = sorted(tree(area.root.parent))
+    assert not area.remove(name)
+    assert sorted(tree(area.root.parent)) == before
 
 
 def test_what_is_no_entry_is_left_out(area: HoldingArea, thing: Path) -> None:
     held = take(area, thing)
     (area.root / "README").write_bytes(b"")
     (area.root / "folder").mkdir()
+    for name in ("20260101T000000Z-00000000", "20260101T000000Z-00000001"):
+        (area.root / name).write_bytes(b"") if name.endswith("0") else (area.root / name).symlink_to(held.path.parent)
+        assert not area.remove(name)
+        assert os.path.lexists(area.root / name)
     assert list(area.held()) == [held]
     assert area.hollow() == []
 
 
+def note(**changes: object) -> bytes:
+    return json.dumps({"bucket": "results", "key": "b", "reason": "c", "taken_at": 1.0, **changes}).encode()
+
+
 @pytest.mark.parametrize(
-    "note", [b"", b"[]", b"{}", b"\xff", b'{"bucket": "a", "key": "b", "reason": "c", "taken_at": "d"}', None]
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 60_000,
+        b'"' + b"x" * 100_000 + b'"',
+        note(taken_at="d"),
+        note(taken_at=None),
+        note(taken_at=float("nan")),
+        note(taken_at=float("inf")),
+        note(taken_at=float("-inf")),
+        note(taken_at=1e300),
+        note(taken_at=10**400),
+        note(taken_at=-1),
+        note(bucket=["results"]),
+        note(key=1),
+        note(reason=None),
+        None,
+    ],
+    ids=lambda data: repr(data)[:40],
 )
-def test_a_thing_whose_note_cannot_be_read_is_told_and_left(
-    area: HoldingArea, thing: Path, caplog: pytest.LogCaptureFixture, note: bytes | None
-) -> None:
+def test_a_thing_whose_note_cannot_be_read_is_told_and_left(area: HoldingArea, thing: Path, data: bytes | None) -> None:
     held = take(area, thing)
     path = held.path.parent / "note.json"
-    path.write_bytes(note) if note is not None else path.unlink()
+    path.write_bytes(data) if data is not None else path.unlink()
     assert list(area.held()) == []
-    assert held.name in caplog.text
+    assert [one.name for one in area.unreadable()] == [held.name]
+    with pytest.raises(Unreadable):
+        area.get(held.name)
     assert area.hollow() == []
     assert held.path.read_bytes() == b"bytes"
+    assert area.remove(held.name)
+    assert list(area.unreadable()) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_note_is_a_regular_file(area: HoldingArea, thing: Path, make: Callable[[Path], None]) -> None:
+    held = take(area, thing)
+    path = held.path.parent / "note.json"
+    path.unlink()
+    make(path)
+    assert [one.name for one in area.unreadable()] == [held.name]
 
 
 def test_an_entry_without_content_is_hollow(area: HoldingArea, thing: Path) -> None:
@@ -162,8 +208,50 @@ def test_an_entry_without_content_is_hollow(area: HoldingArea, thing: Path) -> N
     os.unlink(held.path)
     assert list(area.held()) == []
     assert area.hollow() == [held.name]
-    assert area.remove(held.name)
+    assert area.remove_hollow(held.name)
+    assert not area.remove_hollow(held.name)
     assert tree(area.root) == {}
+
+
+def fail_to_look_at(content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a disk error meet whoever asks whether *content* is there."""
+    lstat = os.lstat
+
+    def failing(path: "str | os.PathLike[str]", **options: Any) -> os.stat_result:
+        if os.fspath(path) == os.fspath(content):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return lstat(path, **options)
+
+    monkeypatch.setattr(os, "lstat", failing)
+
+
+def test_a_disk_error_makes_nothing_hollow(area: HoldingArea, thing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = take(area, thing)
+    with monkeypatch.context() as patched:
+        fail_to_look_at(held.path, patched)
+        assert area.hollow() == []
+        assert [one.name for one in area.unreadable()] == [held.name]
+    assert list(area.held()) == [held]
+
+
+def test_a_disk_error_after_the_move_leaves_the_thing(
+    area: HoldingArea, thing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(target: Path) -> bool:
+        os.rename(thing, target)
+        fail_to_look_at(target, monkeypatch)
+        return True
+
+    name = area.take("results", "key", "reason", move)
+    monkeypatch.undo()
+    assert [(held.name, held.path.read_bytes()) for held in area.held()] == [(name, b"bytes")]
+
+
+def test_what_has_content_after_all_is_not_removed_as_hollow(area: HoldingArea, thing: Path) -> None:
+    held = take(area, thing)
+    with pytest.raises(OSError, match="not empty"):
+        area.remove_hollow(held.name)
+    assert list(area.held()) == [held]
 
 
 def test_nothing_is_hollow_while_something_is_taken_in(area: HoldingArea, bench: Bench, thing: Path) -> None:
