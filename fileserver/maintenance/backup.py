@@ -45,7 +45,8 @@ def back_up(services: Services, destination: Path, report: Report, pace: Pace) -
     """Make a snapshot of the working directory in the folder *destination*.
 
     *report* is told of each path that is not in the snapshot as it should be, and why. Raises SettingsError for a
-    destination that cannot be one, NotReady if another backup into it is running, InsufficientStorage, OSError.
+    destination that cannot be one, NotReady if another backup into it is running, StorageFailed, InsufficientStorage,
+    OSError.
     """
     settings = services.settings.storage
     refuse_overlap(services.staging.root.parent, destination)

@@ -104,9 +104,13 @@ class Collector:
         folders = self._services.folders
         for listed in submissions_in(folders):
             if reason := rule(listed.stored_ns):
-                size_bytes = folder_bytes(folders.root / listed.key)
-                removal = Removal(folders.name, listed.key, size_bytes, reason, to_trash=True)
-                yield from self._take(removal, partial(self._move_submission, listed))
+                removal = Removal(folders.name, listed.key, 0, reason, to_trash=True)
+                try:
+                    removal = replace(removal, size_bytes=folder_bytes(folders.root / listed.key))
+                except OSError as error:
+                    yield replace(removal, error=error.strerror or str(error))
+                else:
+                    yield from self._take(removal, partial(self._move_submission, listed))
 
     def _move_submission(self, listed: Listed, target: Path) -> bool:
         try:

@@ -260,6 +260,21 @@ def test_a_thing_that_cannot_be_moved_is_told_and_the_rest_goes(
     assert services.trash.hollow() == []
 
 
+def test_a_submission_that_cannot_be_listed_stops_nothing(
+    make_services: MakeServices, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    services = make_services(retention=ALL)
+    fill(services)
+    age(root, 11)
+    monkeypatch.setattr(gc_module, "folder_bytes", fail)
+    errors = {removal.bucket: removal.error for removal in collect(services) if removal.error}
+    assert errors == {"submissions": "Input/output error"}
+    assert [path.partition("/")[0] for path in contents(root)] == ["submissions"] * 2
+
+
 def test_what_the_server_did_not_store_is_left(make_services: MakeServices, root: Path) -> None:
     services = make_services(retention=ALL)
     strange = ["results/README", "results/sub/x.zip", f"tasks/{NAME}", f"tasks/x/{NAME}", "tasks/a/notes.txt"]
