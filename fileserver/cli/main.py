@@ -1,6 +1,5 @@
 """The root of all commands, and what they share."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -34,16 +33,7 @@ class _Group(click.Group):
             raise  # Nobody reads on: click ends the process without a word.
         except (FileserverError, OSError) as error:
             click.echo(f"Error: {error_text(error)}", err=True)
-            _drop_output()
             sys.exit(EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
-
-
-def _drop_output() -> None:
-    """Let what standard output did not take not fail once more when the process ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 @click.group(
