@@ -2,6 +2,7 @@
 
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -88,7 +89,7 @@ def test_recovery_leaves_what_lives(tmp_path: Path):
         uploads = [SlowUpload(server, journal, f"slow-{number}.zip") for number in range(8)]
         assert wait_until(lambda: len(server.transactions()) == 8)
         dead.mkdir()
-        kill_a_worker(server, min(processes(server.pid)[1:], key=open_files))
+        kill_a_worker(server, min(processes(server.pid)[1:], key=staged_files))
         alive = [upload for upload in uploads if not upload.is_cut()]
         assert wait_until(lambda: not dead.exists(), 10)  # The last one in the order of names.
         # The new worker probes the file system once more.
@@ -99,8 +100,13 @@ def test_recovery_leaves_what_lives(tmp_path: Path):
         check(server, journal)
 
 
-def open_files(process: int) -> int:
-    return len(os.listdir(f"/proc/{process}/fd"))
+def staged_files(process: int) -> int:
+    """How many files in transactions the process holds open."""
+    folder, found = Path(f"/proc/{process}/fd"), 0
+    for fd in folder.iterdir():
+        with suppress(FileNotFoundError):
+            found += "/staging/" in os.readlink(fd) and not os.readlink(fd).endswith("/.alive")
+    return found
 
 
 class SlowUpload:
