@@ -21,6 +21,8 @@ from tests.support.targets import HttpServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
+WORKERS = 2
+
 
 def test_killed_servers_have_lost_nothing(tmp_path: Path, full: bool, tally: Tally):
     workload = Workload()
@@ -86,6 +88,7 @@ def test_recovery_leaves_what_lives(tmp_path: Path):
     """While uploads are under way, a worker is killed; its successor removes what is dead, and nothing else."""
     journal, dead = Journal(), tmp_path / "work" / "staging" / ("f" * 32)
     with gunicorn_server(tmp_path / "work") as server:
+        assert wait_until(lambda: len(processes(server.pid)) == 1 + WORKERS)
         uploads = [SlowUpload(server, journal, f"slow-{number}.zip") for number in range(8)]
         assert wait_until(lambda: len(server.transactions()) == 8)
         dead.mkdir()
