@@ -136,7 +136,7 @@ def running_server(
     }
     if preload:
         environment["LD_PRELOAD"] = str(preload)
-    command = [str(gunicorn), "-w", "2", "-k", "gthread", "--threads", "8"]
+    command = [str(gunicorn), "-w", "2", "-k", "fileserver.web.worker.PatientWorker", "--threads", "8"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "-b", f"127.0.0.1:{port}", app],
