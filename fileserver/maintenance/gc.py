@@ -7,6 +7,7 @@ meanwhile.
 
 import heapq
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from os import geteuid
@@ -84,16 +85,23 @@ class Collector:
         return perform(removal, take, dry_run=self._dry_run)
 
     def _unused_archives(self, rule: AgeRule) -> Iterator[Removal]:
-        for listed in files_in(self._archives, ArchiveName):
+        for listed in self._rebuildable_archives():
             if reason := rule(listed.used_ns):
                 yield from self._delete_archive(listed, reason)
 
     def _further_archives(self, short_bytes: int, reason: str) -> Iterator[Removal]:
-        archives = longest_unused_first(partial(files_in, self._archives, ArchiveName))
+        archives = longest_unused_first(self._rebuildable_archives)
         rule = self._rule("last used", "archive_days")
         while self._freed_bytes < short_bytes and (listed := next(archives, None)):
             if not rule(listed.used_ns):
                 yield from self._delete_archive(listed, reason)
+
+    def _rebuildable_archives(self) -> Iterator[Listed]:
+        """The archives that belong to their submission; others may hold what is nowhere else."""
+        for listed in files_in(self._archives, ArchiveName):
+            with suppress(NotFound):
+                if self._services.folders.version(ArchiveName(listed.key).submission_id) == listed.stored_ns:
+                    yield listed
 
     def _delete_archive(self, listed: Listed, reason: str) -> Iterator[Removal]:
         removal = Removal(self._archives.name, listed.key, listed.info.st_size, reason, to_trash=False)

@@ -1,6 +1,7 @@
 """Room on the disk: what gc deletes for good, archives for free bytes, and what is due in the trash."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def test_for_free_bytes_the_longest_unused_archives_go_first(
     removals = collect(services, free_bytes=10_000 + size_bytes + 1)
     assert [removal.key for removal in removals] == ["d.zip", "c.zip"]
     assert archived(services, SubmissionId("d").archive_name)["d/a"] == b"x" * 5000
+
+
+@pytest.mark.parametrize("lost", ["file", "folder"])
+def test_an_archive_that_may_hold_what_is_nowhere_else_stays(
+    services: Services, root: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    submit_archives(services, {"a": 1})
+    if lost == "file":
+        next((root / "submissions" / "a").iterdir()).unlink()
+    else:
+        shutil.rmtree(root / "submissions" / "a")
+    monkeypatch.setattr(services.staging.space, "free_bytes", lambda: 0)
+    assert collect(services, free_bytes=10**9) == []
+    assert (root / "submission_archives" / "a.zip").exists()
 
 
 def test_what_goes_anyway_spares_other_archives(
