@@ -1,5 +1,6 @@
 """Whatever happens in whatever order: what is needed is never gone, and nothing goes without a word."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -82,14 +83,14 @@ class Retention(RuleBasedStateMachine):
         assert [(one.bucket, one.key) for one in removals] == [(one.bucket, one.key) for one in would]
         self.world.account(before, removals)
 
-    @rule(days=st.sampled_from([2.2, 6.6]), content=versions, data=st.data())
-    def collect_while_it_is_used(self, days: float, content: bytes, data: st.DataObject) -> None:
-        """What gc is about to take is used, or replaced, in the last moment."""
-        world, take = self.world, HoldingArea.take
+    @rule(days=st.sampled_from([2.2, 6.6]), content=versions, pattern=st.integers(0, 255))
+    def collect_while_it_is_used(self, days: float, content: bytes, pattern: int) -> None:
+        """What gc is about to take is used, or replaced, in the last moment: those whose bit is in *pattern*."""
+        world, take, bits = self.world, HoldingArea.take, itertools.cycle(f"{pattern:08b}")
         used: set[str] = set()
 
         def late_take(area: HoldingArea, bucket: str, key: str, reason: str, move: Callable[[Path], bool]) -> Any:
-            if data.draw(st.booleans(), label=f"{bucket}/{key} is used now"):
+            if next(bits) == "1":
                 self.use(bucket, key, content)
                 used.add(f"{bucket}/{key}")
             return take(area, bucket, key, reason, move)
@@ -132,11 +133,12 @@ class Retention(RuleBasedStateMachine):
         for name in explained & world.stored.keys():
             del world.stored[name]
 
-    @rule(data=st.data())
-    def put_back(self, data: st.DataObject) -> None:
+    @rule(number=st.integers(0, 99))
+    def put_back(self, number: int) -> None:
         if trashed := self.world.trashed:
             # Their names are random, what they are is not.
-            self.world.put_back(data.draw(st.sampled_from(sorted(trashed, key=lambda name: trashed[name]))))
+            names = sorted(trashed, key=lambda name: trashed[name])
+            self.world.put_back(names[number % len(names)])
 
     @invariant()
     def nothing_is_lost(self) -> None:
