@@ -21,6 +21,8 @@ from tests.support.ageing import age
 from tests.support.messages import sha1
 from tests.support.servers import gunicorn_server
 
+pytestmark = pytest.mark.slow
+
 OTHER = sha1(b"other")
 
 

@@ -18,6 +18,8 @@ from tests.maintenance.snapshots import CONTENT, TASK_PATH, fill, flip, held
 from tests.storage.sources import settings_for
 from tests.support.servers import gunicorn_server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ from tests.cli.test_commands import EXIT_FAILED, EXIT_USAGE, REPOSITORY, command
 from tests.maintenance.collecting import fill
 from tests.storage.sources import settings_for
 
+pytestmark = pytest.mark.slow
+
 BROKEN = OSError(5, "Input/output error", "results")
 
 
