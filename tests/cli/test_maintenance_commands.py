@@ -16,6 +16,7 @@ from fileserver.services import build_services
 from tests.cli.test_commands import EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, run
 from tests.maintenance.snapshots import CONTENT, TASK_PATH, fill, flip, held
 from tests.storage.sources import settings_for
+from tests.support.gaps import not_possible
 from tests.support.servers import gunicorn_server
 
 pytestmark = pytest.mark.slow
@@ -96,7 +97,7 @@ def small_file_system(folder: Path, options: str) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True)
     if mounted.returncode:
-        pytest.skip("this machine does not let tests mount a file system")
+        not_possible("another file system for a backup: this machine does not let tests mount one")
     try:
         yield folder
     finally:
