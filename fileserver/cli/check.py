@@ -13,6 +13,7 @@ import click
 
 from fileserver.cli.documents import json_document, json_option, printable
 from fileserver.cli.options import directory_option
+from fileserver.cli.reporting import EXIT_FAILED
 from fileserver.cli.working import EXIT_DAMAGED, open_services
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.findings import Finding, Findings, Kind, Subset
@@ -20,9 +21,6 @@ from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.maintenance.repair import Repair
 from fileserver.maintenance.statistics import human_size
-
-EXIT_INCOMPLETE = 1
-"""Not everything could be looked at."""
 
 _EPILOG = (
     "Exit status: 0 all is sound (there may be warnings), 1 the check could not be completed, "
@@ -60,7 +58,7 @@ class _Run:
         """The exit status that tells the result."""
         if self._sums["damaged"]:
             return EXIT_DAMAGED
-        return EXIT_INCOMPLETE if self._sums["unreadable"] else 0
+        return EXIT_FAILED if self._sums["unreadable"] else 0
 
     def summary(self) -> dict[str, Any]:
         """The members of the JSON document behind the findings."""

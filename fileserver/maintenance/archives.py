@@ -11,10 +11,11 @@ from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName
 from fileserver.grading.archives import layout_comment
 from fileserver.maintenance.files import FileCheck, Look, version_of, why_rotten
-from fileserver.maintenance.findings import Finding, Kind, Version
+from fileserver.maintenance.findings import Finding, Kind
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
 from fileserver.storage.interface import StoredFile
+from fileserver.storage.local import Version
 from fileserver.storage.staging import COPY_BYTES
 
 BUCKET = "submission_archives"

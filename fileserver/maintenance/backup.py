@@ -24,9 +24,8 @@ from fileserver.services import Services
 from fileserver.storage.filesystem import Modes, fsync_directory, fsync_file, make_directory
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.staging import FreeSpace, Transaction
-from fileserver.storage.usage import Usage
+from fileserver.storage.usage import NOTHING, Usage
 
-_NOTHING = Usage(0, 0)
 _TRIES_WITHOUT_LOCK = 3
 _FLAWS = (DigestMismatch, IncompleteBody)
 """What is wrong with a source file, not with the backup."""
@@ -37,8 +36,8 @@ class BackupResult:
     """A snapshot that was made: its path, what was copied, and what is shared with the one before."""
 
     snapshot: Path
-    copied: Usage = _NOTHING
-    linked: Usage = _NOTHING
+    copied: Usage = NOTHING
+    linked: Usage = NOTHING
 
 
 def back_up(services: Services, destination: Path, report: Report, pace: Pace) -> BackupResult:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fileserver.core.errors import NotFound
-from fileserver.maintenance.findings import Counts, Kind, Version
+from fileserver.maintenance.findings import Counts, Kind
 from fileserver.maintenance.reading import ReadBytes, Reader
 from fileserver.storage.interface import StoredFile
+from fileserver.storage.local import Version
 from fileserver.storage.records import Record, read_last_record, write_record
 
 LOOKS = 5

@@ -5,8 +5,7 @@ import zlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-Version = tuple[int, int]
-"""Inode and modification time in nanoseconds: what is published under a name again has another one."""
+from fileserver.storage.local import Version
 
 
 class Kind(StrEnum):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fileserver.services import Services
 from fileserver.storage.holding import HoldingArea
-from fileserver.storage.usage import Usage, folder_bytes, regular_files
+from fileserver.storage.last_use import DAY_NS
+from fileserver.storage.usage import NOTHING, Usage, folder_bytes, regular_files
 
 TITLES = {
     "results": "Results",
@@ -21,7 +22,6 @@ TITLES = {
 """The resources, and what people call them."""
 
 _EPOCH = date(1970, 1, 1)
-_DAY_NS = 86_400 * 10**9
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 Growth = dict[date, dict[str, Usage]]
@@ -58,7 +58,7 @@ def overview(services: Services) -> Overview:
 def held_usage(area: HoldingArea) -> Usage:
     """How many things a holding area has, and their bytes."""
     hollow = set(area.hollow())
-    return sum((Usage(1, area.size_bytes(name)) for name in area.names() if name not in hollow), Usage(0, 0))
+    return sum((Usage(1, area.size_bytes(name)) for name in area.names() if name not in hollow), NOTHING)
 
 
 def growth(services: Services, today: date, days: int) -> Growth:
@@ -67,10 +67,10 @@ def growth(services: Services, today: date, days: int) -> Growth:
     What was replaced or deleted since counts no more. A submission counts as one on the day of its last version.
     """
     window = [today - timedelta(days=back) for back in reversed(range(days))]
-    by_number = {(day - _EPOCH).days: dict.fromkeys(TITLES, Usage(0, 0)) for day in window}
+    by_number = {(day - _EPOCH).days: dict.fromkeys(TITLES, NOTHING) for day in window}
     for name in TITLES:
         for mtime_ns, usage in _held(services, name):
-            if (day := mtime_ns // _DAY_NS) in by_number:
+            if (day := mtime_ns // DAY_NS) in by_number:
                 by_number[day][name] += usage
     return dict(zip(window, by_number.values(), strict=True))
 

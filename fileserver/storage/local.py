@@ -85,8 +85,7 @@ class LocalBucket(Bucket):
 
     def usage(self, key: str) -> Usage:
         """What is held under *key*: one file, or none."""
-        info = self.info(key)
-        return Usage(1, info.st_size) if info and stat.S_ISREG(info.st_mode) else NOTHING
+        return _usage_of(self.info(key))
 
     def info(self, key: str) -> os.stat_result | None:
         """The status of what lies under *key*; None if there is nothing."""
@@ -116,7 +115,7 @@ class LocalBucket(Bucket):
             info = self.info(key)
             if info is None or stat.S_ISDIR(info.st_mode) or version not in (None, version_of(info)):
                 return False
-            with self._ledger.change(lock, NOTHING - self.usage(key), path, None):
+            with self._ledger.change(lock, NOTHING - _usage_of(info), path, None):
                 path.unlink(missing_ok=True)  # An admin may be faster.
         return True
 
@@ -147,7 +146,7 @@ class LocalBucket(Bucket):
             info = self.info(key)
             if info is None or version_of(info) != version:
                 return False
-            with self._ledger.change(lock, NOTHING - self.usage(key), path, None):
+            with self._ledger.change(lock, NOTHING - _usage_of(info), path, None):
                 os.rename(path, target)
                 fsync_directory(target.parent)
                 fsync_directory(path.parent)
@@ -164,3 +163,8 @@ class LocalBucket(Bucket):
                 if self._place(key) == relative:
                     found.append(key)
         yield from sorted(found)
+
+
+def _usage_of(info: os.stat_result | None) -> Usage:
+    """What a file of this status counts for; anything else counts for nothing."""
+    return Usage(1, info.st_size) if info and stat.S_ISREG(info.st_mode) else NOTHING

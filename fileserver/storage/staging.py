@@ -49,14 +49,16 @@ class FreeSpace:
 
     def reserve_bytes(self) -> int:
         """What min_free_bytes comes to on this file system."""
-        if self._min_free_bytes != AUTOMATIC:
-            return self._min_free_bytes
-        return min(GIB, free_and_total_bytes(self._folder)[1] // 50)
+        return self._reserve_bytes(free_and_total_bytes(self._folder)[1])
+
+    def _reserve_bytes(self, total_bytes: int) -> int:
+        return min(GIB, total_bytes // 50) if self._min_free_bytes == AUTOMATIC else self._min_free_bytes
 
     def require(self, more_bytes: int, share: float = WHOLE_RESERVE) -> None:
         """Raise ReserveReached if *more_bytes* would leave less than this *share* of the reserve."""
-        floor_bytes = int(self.reserve_bytes() * share)
-        if self.free_bytes() - more_bytes < floor_bytes:
+        free_bytes, total_bytes = free_and_total_bytes(self._folder)
+        floor_bytes = int(self._reserve_bytes(total_bytes) * share)
+        if free_bytes - more_bytes < floor_bytes:
             raise ReserveReached(
                 "min_free_bytes", f"{more_bytes} bytes more would leave less than {floor_bytes} bytes free on the disk"
             )
