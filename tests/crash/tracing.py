@@ -37,6 +37,8 @@ NEUTRAL = set(
 
 _IN_TRANSACTION = re.compile("/staging/[0-9a-f]{32}")
 _VARYING = re.compile(r"\b[0-9a-f]\b|[0-9a-f]{8,}|[0-9]+")
+_CONTENT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_CARRYING_CONTENT = set("read pread64 write writev pwrite64 pwritev fsetxattr fgetxattr sendto recvfrom".split())
 _TO_CLIENT = re.compile(r"(send\w+|write\w*|splice)\(\d+<(TCP|socket)")
 
 
@@ -85,7 +87,8 @@ class Call:
         return (self.name, self.number, self._paths()) == (other.name, other.number, other._paths())
 
     def _paths(self) -> list[str]:
-        arguments = self.text.partition(" = ")[0]
+        text = _CONTENT.sub("", self.text) if self.name in _CARRYING_CONTENT else self.text
+        arguments = text.partition(" = ")[0]
         return [_VARYING.sub("*", path) for path in re.findall('[<"](/[^">]*)', arguments)]
 
     def __str__(self) -> str:
