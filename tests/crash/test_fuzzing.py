@@ -1,5 +1,6 @@
 """Hostile requests of every shape: nothing falls over, nothing is stored that was not acknowledged."""
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -45,10 +46,13 @@ class Fuzzed:
     def files(self) -> dict[str, tuple[int, int]]:
         """All in the folder, but for the log and the server's own state, with the inode and the time of change."""
         found = {}
-        for path in self.root.rglob("*"):
-            name, info = str(path.relative_to(self.root)), path.lstat()
-            if name != "work.log" and not name.startswith("work/staging/"):
-                found[name] = (info.st_ino, 0 if path.is_dir() else info.st_mtime_ns)
+        for folder, folders, files in os.walk(self.root):
+            if Path(folder) == self.server.directory:
+                folders.remove("staging")  # What is removed there may vanish while it is looked at.
+            for path in (Path(folder, name) for name in [*folders, *files]):
+                name, info = str(path.relative_to(self.root)), path.lstat()
+                if name != "work.log":
+                    found[name] = (info.st_ino, 0 if path.is_dir() else info.st_mtime_ns)
         return found
 
     def check(self, case: Case) -> None:
