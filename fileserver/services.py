@@ -27,6 +27,7 @@ from fileserver.storage.usage import Account, Counter, UsageLedger, each_file, e
 
 log = logging.getLogger(__name__)
 
+TIMED_BUCKETS = ("results", "attachments")
 SHARDED_BUCKETS = ("tasks", "exercises")
 BUCKETS = ("results", "submission_archives", "attachments", *SHARDED_BUCKETS)
 
@@ -89,7 +90,10 @@ def _assemble(settings: Settings, root: Path, modes: Modes) -> Services:
     staging = Staging(root / "staging", modes, settings.limits)
     folders = LocalFolders("submissions", root / "submissions", ledger)
     buckets = {
-        name: LocalBucket(name, root / name, locks, ledger, modes, sharded=name in SHARDED_BUCKETS) for name in BUCKETS
+        name: LocalBucket(
+            name, root / name, locks, ledger, modes, sharded=name in SHARDED_BUCKETS, timed=name in TIMED_BUCKETS
+        )
+        for name in BUCKETS
     }
     names, layout = settings.limits.names, settings.grading.archive_layout
     return Services(

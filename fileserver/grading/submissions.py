@@ -22,6 +22,7 @@ from fileserver.storage.interface import StagedFile, StoredFile
 from fileserver.storage.last_use import is_recent, note_use
 from fileserver.storage.local import LocalBucket, stored_file
 from fileserver.storage.locks import KeyLocks
+from fileserver.storage.records import retime
 from fileserver.storage.staging import Staging, Transaction
 
 _Read = TypeVar("_Read")
@@ -80,15 +81,25 @@ class Submissions:
             folder = transaction.folder(f"{self._folders.name}/{submission_id}")
             size_bytes = self._receive(transaction, folder, files)
             self._folders.require_room(submission_id, size_bytes)
-            version = self._folders.seal(folder, version)
-            archive = self._build(transaction, submission_id, folder, version, size_bytes)
+            sealed = self._folders.seal(folder, version)
+            archive = self._build(transaction, submission_id, folder, sealed, size_bytes)
             with self._locks.hold(self._folders.name, submission_id) as lock:
                 self._require_version(submission_id, over)
+                if version is None:
+                    sealed = self._later(submission_id, folder, archive, sealed)
                 # Gone before the folder changes, so that not even a web server that serves archives from
                 # disk pairs the old archive with the new folder, whenever this process dies.
                 self._archives.discard(submission_id.archive_name)
-                self._folders.publish(lock, submission_id, folder, version, size_bytes)
+                self._folders.publish(lock, submission_id, folder, sealed, size_bytes)
                 self._archives.put(submission_id.archive_name, archive)
+
+    def _later(self, submission_id: SubmissionId, folder: Path, archive: StagedFile, version: int) -> int:
+        """Let *folder* and *archive* be of a later second than the version that they replace; return their version."""
+        later = self._folders.later_version(submission_id, version)
+        if later != version:
+            self._folders.reseal(folder, later)
+            retime(archive.path, archive.digests, later)
+        return later
 
     def _receive(self, transaction: Transaction, folder: Path, files: Iterable[IncomingFile]) -> int:
         tree, size_bytes = FileTree(), 0

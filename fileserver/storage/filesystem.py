@@ -19,6 +19,8 @@ _UTIME_OMIT = (1 << 30) - 2
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_FLAGS = _READ_FLAGS | os.O_DIRECTORY
 
+SECOND_NS = 10**9
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -161,6 +163,15 @@ def _check(result: int) -> None:
     if result:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def later_second(mtime_ns: int, before_ns: int) -> int:
+    """The time *mtime_ns* if it lies in a later second than *before_ns*, else the beginning of the next second.
+
+    Web servers that serve files tell their versions apart by the second of their modification, and so do HTTP dates.
+    """
+    next_second_ns = (before_ns // SECOND_NS + 1) * SECOND_NS
+    return max(mtime_ns, next_second_ns)
 
 
 def require_exchange(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import quoted
-from fileserver.storage.filesystem import exchange, fsync_directory, fsync_tree, open_below
+from fileserver.storage.filesystem import exchange, fsync_directory, fsync_tree, later_second, open_below
 from fileserver.storage.interface import StoredFile
 from fileserver.storage.local import stored_file
 from fileserver.storage.locks import Lock
@@ -45,6 +45,18 @@ class LocalFolders:
         os.utime(staged, ns=(version, version))
         fsync_tree(staged)
         return staged.stat().st_mtime_ns
+
+    def reseal(self, staged: Path, version: int) -> None:
+        """Give the sealed folder *staged* another version."""
+        os.utime(staged, ns=(version, version))
+        fsync_directory(staged)
+
+    def later_version(self, key: str, version: int) -> int:
+        """*version*, or one of a later second, so that it is later by a second than that of *key* now."""
+        try:
+            return later_second(version, self.version(key))
+        except NotFound:
+            return version
 
     def require_room(self, key: str, size_bytes: int) -> None:
         """Raise QuotaExceeded if *size_bytes* under *key* would be too much, as far as it is known beforehand."""

@@ -9,11 +9,18 @@ from pathlib import Path
 
 from fileserver.core.errors import NotFound, Obstructed
 from fileserver.core.names import quoted
-from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, open_below, raise_error
+from fileserver.storage.filesystem import (
+    Modes,
+    fsync_directory,
+    later_second,
+    make_directory,
+    open_below,
+    raise_error,
+)
 from fileserver.storage.interface import Bucket, StagedFile, StoredFile
 from fileserver.storage.last_use import last_used_ns
 from fileserver.storage.locks import KeyLocks
-from fileserver.storage.records import read_record
+from fileserver.storage.records import read_record, retime
 from fileserver.storage.usage import NOTHING, Usage, UsageLedger
 
 Version = tuple[int, int]
@@ -35,7 +42,8 @@ def stored_file(fd: int) -> StoredFile:
 class LocalBucket(Bucket):
     """Files in one folder, published by rename(2) from staging, which must lie on the same file system.
 
-    A *sharded* bucket keeps a key in `<first character>/<key>`, as the original server does with task files.
+    A *sharded* bucket keeps a key in `<first character>/<key>`, as the original server does with task files. In a
+    *timed* one each version of a key is modified in a later second than the one before it.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class LocalBucket(Bucket):
         modes: Modes,
         *,
         sharded: bool = False,
+        timed: bool = False,
     ) -> None:
         self.name = name
         self.root = root
@@ -54,6 +63,7 @@ class LocalBucket(Bucket):
         self._ledger = ledger
         self._modes = modes
         self._sharded = sharded
+        self._timed = timed
 
     def _place(self, key: str) -> str:
         return f"{key[0]}/{key}" if self._sharded else key
@@ -66,7 +76,10 @@ class LocalBucket(Bucket):
         """As `Bucket.put`; *freed* is what is then removed elsewhere for it, as `UsageLedger.change` has it."""
         final = self.path(key)
         with self._locks.hold(self.name, key) as lock:
-            more = Usage(1, staged.size_bytes) - self.usage(key)
+            replaced = self.info(key)
+            if self._timed and replaced:
+                _time_after(staged, replaced)
+            more = Usage(1, staged.size_bytes) - _usage_of(replaced)
             with self._ledger.change(lock, more, final, staged.path.stat().st_ino, freed):
                 try:
                     os.rename(staged.path, final)
@@ -163,6 +176,14 @@ class LocalBucket(Bucket):
                 if self._place(key) == relative:
                     found.append(key)
         yield from sorted(found)
+
+
+def _time_after(staged: StagedFile, replaced: os.stat_result) -> None:
+    """Let *staged* be modified in a later second than the file that it replaces."""
+    mtime_ns = staged.path.stat().st_mtime_ns
+    later_ns = later_second(mtime_ns, replaced.st_mtime_ns)
+    if later_ns != mtime_ns:
+        retime(staged.path, staged.digests, later_ns)
 
 
 def _usage_of(info: os.stat_result | None) -> Usage:

@@ -13,8 +13,10 @@ ext4 inode of the usual size, so that the record costs no block.
 import errno
 import os
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 _NAME = "user.sha256"
 _FORMAT = struct.Struct(">32s12sQq")
@@ -54,6 +56,17 @@ def write_record(fd: int, digests: Mapping[str, bytes], info: os.stat_result | N
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
+
+
+def retime(path: Path, digests: Mapping[str, bytes], mtime_ns: int) -> None:
+    """Give the file *path*, which has these *digests*, another modification time, durably, and a record of it."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.utime(fd, ns=(time.time_ns(), mtime_ns))
+        write_record(fd, digests)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_record(fd: int, info: os.stat_result) -> Record | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ageing import make_older
 from tests.support.checks import archive_files, stored_files, submission_files
 from tests.support.messages import Response, sha1
 from tests.support.targets import HttpServer
@@ -36,6 +37,20 @@ class Operation:
 
 def nothing(server: HttpServer, key: str) -> None:
     """There is no old state."""
+
+
+def modified(days_later: float, prepare: Prepare) -> Prepare:
+    """Let what *prepare* stores seem to have been stored *days_later* than now.
+
+    A version that replaces one of the same second, or of a later one, is given another time, which takes more calls.
+    """
+
+    def prepare_and_shift(server: HttpServer, key: str) -> None:
+        prepare(server, key)
+        for path in server.directory.glob(f"*/{key}*"):
+            make_older(path, -days_later)
+
+    return prepare_and_shift
 
 
 # Submissions
@@ -149,14 +164,20 @@ def named_operations(folder: str) -> dict[str, Operation]:
     look = look_at(folder)
     return {
         f"{folder}: new": Operation(nothing, put(folder, NEW), look, (None, NEW)),
-        f"{folder}: replaced": Operation(put(folder, OLD), put(folder, NEW), look, (OLD, NEW)),
+        f"{folder}: replaced": Operation(modified(-1, put(folder, OLD)), put(folder, NEW), look, (OLD, NEW)),
+        f"{folder}: replaced at once": Operation(modified(1, put(folder, OLD)), put(folder, NEW), look, (OLD, NEW)),
         f"{folder}: deleted": Operation(put(folder, OLD), delete(folder), look, (OLD, None)),
     }
 
 
 OPERATIONS = {
     "submission: new": Operation(nothing, submit(NEW_FILES), look_at_submission, (None, NEW_FILES)),
-    "submission: replaced": Operation(submit(OLD_FILES), submit(NEW_FILES), look_at_submission, (OLD_FILES, NEW_FILES)),
+    "submission: replaced": Operation(
+        modified(-1, submit(OLD_FILES)), submit(NEW_FILES), look_at_submission, (OLD_FILES, NEW_FILES)
+    ),
+    "submission: replaced at once": Operation(
+        modified(1, submit(OLD_FILES)), submit(NEW_FILES), look_at_submission, (OLD_FILES, NEW_FILES)
+    ),
     "submission: deleted": Operation(submit(OLD_FILES), delete("submissions"), look_at_submission, (OLD_FILES, None)),
     "archive: rebuilt": Operation(spoil_archive, read_archive, look_at_submission, (OLD_FILES,)),
     **named_operations("results"),

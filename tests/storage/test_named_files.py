@@ -1,5 +1,6 @@
 """Results and attachments, without HTTP."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +42,20 @@ def test_a_reception_that_waits_blocks_nobody(services: Services) -> None:
     services.results.store("job.zip", incoming(slow()))
     assert seen == [b"fast"]
     assert read_all(services.results.open("job.zip")) == b"beginend"
+
+
+def seconds_of(path: Path) -> int:
+    return path.stat().st_mtime_ns // 10**9
+
+
+def test_no_two_versions_of_a_name_are_modified_in_one_second(services: Services, root: Path) -> None:
+    """Web servers that serve the folder, and HTTP dates, tell versions apart by the second."""
+    for service, path in ((services.results, root / "results/job.zip"), (services.attachments, root / "attachments/a")):
+        seconds = []
+        for content in (b"1", b"2", b"33", b"4"):
+            service.store(path.name, incoming(content))
+            seconds.append(seconds_of(path))
+            with service.open(path.name) as stored:
+                assert stored.sha256 == hashlib.sha256(content).digest()
+        assert len(set(seconds)) == 4
+        assert seconds == sorted(seconds)

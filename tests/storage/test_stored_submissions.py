@@ -168,3 +168,18 @@ def test_the_ledger_follows(services: Services) -> None:
     services.submissions.delete(JOB)
     assert services.ledger.read()["submissions"] == Usage(1, 0)
     assert services.ledger.read()["submission_archives"] == Usage(1, sizes[1])
+
+
+def test_no_two_versions_of_a_submission_are_modified_in_one_second(services: Services, root: Path) -> None:
+    """Web servers that serve the archives tell versions apart by the second of their modification."""
+    paths = (root / "submissions" / JOB, root / "submission_archives" / ARCHIVE)
+    seconds = []
+    for content in (b"1", b"2", b"3"):
+        store(services, {"a": content})
+        folder, archive = (path.stat().st_mtime_ns for path in paths)
+        assert folder == archive, "the archive belongs to the folder"
+        seconds.append(folder // 10**9)
+        with services.submissions.open_archive(ARCHIVE) as stored:
+            assert stored.sha256 == hashlib.sha256(paths[1].read_bytes()).digest()
+    assert len(set(seconds)) == 3
+    assert seconds == sorted(seconds)
