@@ -8,6 +8,7 @@ from flask import Flask, request
 from fileserver.configuration import load_settings
 from fileserver.core.errors import InvalidName
 from fileserver.core.settings import Settings
+from fileserver.maintenance.layout import remove_other_layouts
 from fileserver.maintenance.scrub import ScrubThread
 from fileserver.services import build_services
 from fileserver.web import attachments, home, limits, results, submissions, task_files, worker_files
@@ -34,6 +35,7 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
     services = build_services(source)
+    remove_other_layouts(services)
     attach_services(app, services)
     register_errors(app)
     if source.maintenance.scrub_every_hours:

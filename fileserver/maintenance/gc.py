@@ -7,16 +7,15 @@ meanwhile.
 
 import heapq
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from os import geteuid
 from pathlib import Path
 
 from fileserver.core.errors import NotFound
-from fileserver.core.names import ArchiveName, AttachmentId, ResultName, Sha1, SubmissionId
+from fileserver.core.names import AttachmentId, ResultName, Sha1, SubmissionId
 from fileserver.maintenance.keep_list import KeepList
-from fileserver.maintenance.listing import Listed, files_in, submissions_in
+from fileserver.maintenance.listing import Listed, files_in, rebuildable_archives, submissions_in
 from fileserver.maintenance.removals import Removal, perform
 from fileserver.maintenance.retention import AgeRule, TaskFileRule, age_rule, task_file_rule
 from fileserver.maintenance.trash import empty, remove_hollow
@@ -97,11 +96,7 @@ class Collector:
                 yield from self._delete_archive(listed, reason)
 
     def _rebuildable_archives(self) -> Iterator[Listed]:
-        """The archives that belong to their submission; others may hold what is nowhere else."""
-        for listed in files_in(self._archives, ArchiveName):
-            with suppress(NotFound):
-                if self._services.folders.version(ArchiveName(listed.key).submission_id) == listed.stored_ns:
-                    yield listed
+        return rebuildable_archives(self._services)
 
     def _delete_archive(self, listed: Listed, reason: str) -> Iterator[Removal]:
         removal = Removal(self._archives.name, listed.key, listed.info.st_size, reason, to_trash=False)

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fileserver.core.errors import FileserverError
-from fileserver.core.names import SubmissionId
+from fileserver.core.errors import FileserverError, NotFound
+from fileserver.core.names import ArchiveName, SubmissionId
+from fileserver.services import Services
 from fileserver.storage.folders import LocalFolders
 from fileserver.storage.last_use import last_used_ns
 from fileserver.storage.local import LocalBucket, Version, version_of
@@ -54,3 +55,11 @@ def submissions_in(folders: LocalFolders) -> Iterator[Listed]:
             with suppress(FileserverError, FileNotFoundError):
                 if entry.is_dir(follow_symlinks=False):
                     yield Listed(SubmissionId(entry.name), entry.stat(follow_symlinks=False))
+
+
+def rebuildable_archives(services: Services) -> Iterator[Listed]:
+    """The archives that belong to their submission; others may hold what is nowhere else."""
+    for listed in files_in(services.buckets["submission_archives"], ArchiveName):
+        with suppress(NotFound):
+            if services.folders.version(ArchiveName(listed.key).submission_id) == listed.stored_ns:
+                yield listed

@@ -18,13 +18,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fileserver.core.incoming import Incoming
 from fileserver.maintenance.check import Check
 from fileserver.maintenance.findings import Kind, Subset
 from fileserver.maintenance.pace import Pace
 from fileserver.maintenance.reading import Reader
 from fileserver.services import Services
-from fileserver.storage.filesystem import fsync_directory, open_state_file
+from fileserver.storage.filesystem import open_state_file
 
 log = logging.getLogger(__name__)
 
@@ -133,11 +132,7 @@ class Scrub:
         return ScrubResult(subset.number, slices, *read, damaged, unreadable, seconds, time.time())
 
     def _keep(self, result: ScrubResult) -> None:
-        content = json.dumps(asdict(result)).encode() + b"\n"
-        with self._services.staging.transaction(None) as transaction:
-            staged = transaction.receive(transaction.path / "scrub", Incoming(iter([content])))
-            os.rename(staged.path, self._root / _STATE)
-            fsync_directory(self._root)
+        self._services.staging.keep(_STATE, json.dumps(asdict(result)).encode() + b"\n")
 
 
 def _try_lock(fd: int) -> bool:

@@ -224,6 +224,13 @@ class Staging:
             os.rename(staged.path, transaction.path / "published")
             fsync_directory(transaction.path)
 
+    def keep(self, name: str, content: bytes) -> None:
+        """Replace the small file *name* of the server's own state in the staging folder, durably, in one step."""
+        with self.without_limits().transaction(None) as transaction:
+            staged = transaction.receive(transaction.path / "state", Incoming(iter([content])))
+            os.rename(staged.path, self.root / name)
+            fsync_directory(self.root)
+
     def _begin(self) -> tuple[Path, int]:
         while True:
             path = self.root / secrets.token_hex(16)

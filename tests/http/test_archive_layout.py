@@ -89,3 +89,19 @@ def test_archive_of_the_original_server_is_not_served_flat(make_server: MakeServ
         (folder / name).write_bytes(data)
     write_old_archive(tmp_path / "work" / "submission_archives" / "job.zip", "job/")
     assert names(with_layout(make_server, "flat")) == FLAT
+
+
+def test_archives_of_the_other_layout_do_not_stay_on_the_disk(make_server: MakeServer):
+    """A web server may send them from there."""
+    for before, after in (("nested", "flat"), ("flat", "nested")):
+        server = with_layout(make_server, before)
+        server.submit("job", FILES)
+        server.submit("other", FILES)
+        archives = server.directory / "submission_archives"
+        (archives / "adopted.zip").write_bytes(b"made by another server, of a submission that is not there")
+        server = with_layout(make_server, after)
+        assert {path.name for path in archives.iterdir()} == {"adopted.zip"}
+        assert names(server) == NAMES[after]
+        server.submit("other", FILES)
+        with_layout(make_server, after)
+        assert {path.name for path in archives.iterdir()} == {"adopted.zip", "job.zip", "other.zip"}
