@@ -2,6 +2,7 @@
 # make test   all that the project promises: lint, types, tests
 # make demo   one whole grading job, step by step
 # make test-crash  the whole proof that nothing acknowledged is lost: cut points, kills, power cuts, errors, fuzzing
+# make docs   write docs/settings.md anew, of the code
 # make footprint   memory and bytes written for transfers of 2 GiB; needs 12 GiB of disk
 # make fsync-cost  what durability costs, against the same server without fsync; needs the Debian package eatmydata
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test test-fast test-crash footprint fsync-cost lint types lock clean
+.PHONY: run demo test test-fast test-crash docs footprint fsync-cost lint types lock clean
 
 run: $(VENV)/installed
 	@$(BIN)/python fileserver.py runserver 9999
@@ -25,6 +26,10 @@ test-fast: $(VENV)/installed-test
 
 test-crash: $(VENV)/installed-test $(VENV)/packages
 	$(BIN)/python -m pytest tests/crash --proof=full
+
+docs: $(VENV)/installed
+	$(BIN)/python fileserver.py settings --markdown > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
 
 footprint: $(VENV)/installed
 	$(BIN)/python bench/footprint.py

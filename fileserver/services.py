@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from fileserver.core.errors import SettingsError
-from fileserver.core.settings import QuotaSettings, Settings
+from fileserver.core.sections import QuotaSettings
+from fileserver.core.settings import Settings
 from fileserver.grading.named_files import NamedFiles
 from fileserver.grading.submissions import Submissions
 from fileserver.grading.task_files import TaskFiles

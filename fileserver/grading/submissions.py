@@ -14,7 +14,7 @@ from typing import TypeVar
 from fileserver.core.errors import NotFound
 from fileserver.core.incoming import IncomingFile
 from fileserver.core.names import ArchiveName, FilePath, FileTree, NameLimits, SubmissionId, quoted
-from fileserver.core.settings import WIDEST_LIMITS
+from fileserver.core.sections import WIDEST_LIMITS
 from fileserver.grading.archives import COMMENT_BYTES, archive_writer, layout_comment
 from fileserver.storage.filesystem import open_below
 from fileserver.storage.folders import LocalFolders

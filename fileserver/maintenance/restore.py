@@ -11,7 +11,8 @@ from fileserver.core.digests import DeclaredDigests
 from fileserver.core.errors import Collision, DigestMismatch, IncompleteBody, InvalidName, NotFound, SettingsError
 from fileserver.core.incoming import Incoming, IncomingFile
 from fileserver.core.names import AttachmentId, ResultName, Sha1, SubmissionId
-from fileserver.core.settings import WIDEST_LIMITS, QuotaSettings, Settings
+from fileserver.core.sections import WIDEST_LIMITS, QuotaSettings
+from fileserver.core.settings import Settings
 from fileserver.maintenance import manifest
 from fileserver.maintenance.manifest import Entry, Unit, read_units
 from fileserver.maintenance.pace import Pace

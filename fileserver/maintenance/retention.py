@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fileserver.core.settings import RetentionSettings
+from fileserver.core.sections import RetentionSettings
 from fileserver.maintenance.keep_list import KeepList
 from fileserver.storage.last_use import DAY_NS
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fileserver.core.errors import NotReady, SettingsError, StorageFailed
-from fileserver.core.settings import WIDEST_LIMITS
+from fileserver.core.sections import WIDEST_LIMITS
 from fileserver.maintenance import manifest
 from fileserver.storage.filesystem import Modes, fsync_directory, make_directory, make_directory_durable
 from fileserver.storage.locks import KeyLocks

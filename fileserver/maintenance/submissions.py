@@ -8,7 +8,7 @@ from zipfile import ZipInfo
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import ArchiveName, FilePath, SubmissionId
-from fileserver.core.settings import WIDEST_LIMITS
+from fileserver.core.sections import WIDEST_LIMITS
 from fileserver.maintenance.archives import ArchiveCheck, ArchiveLook, archive_finding
 from fileserver.maintenance.entries import entries_below, valid_name
 from fileserver.maintenance.files import LOOKS, FileCheck, Look

@@ -23,7 +23,7 @@ from pathlib import Path
 from fileserver.core.digests import Hasher
 from fileserver.core.errors import IncompleteBody, LimitExceeded, ReserveReached
 from fileserver.core.incoming import Incoming
-from fileserver.core.settings import AUTOMATIC, GIB, MIB, WIDEST_LIMITS, LimitSettings
+from fileserver.core.sections import AUTOMATIC, GIB, MIB, WIDEST_LIMITS, LimitSettings
 from fileserver.storage.filesystem import Modes, create_file, free_and_total_bytes, fsync_directory, make_directory
 from fileserver.storage.interface import StagedFile
 from fileserver.storage.records import write_record

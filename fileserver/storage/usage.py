@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fileserver.core.errors import QuotaExceeded
-from fileserver.core.settings import Quota
+from fileserver.core.sections import Quota
 from fileserver.storage.filesystem import open_state_file
 from fileserver.storage.locks import RECORD_BYTES, STRIPES, KeyLocks, Lock, stripe_of
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import LengthRequired, UnsupportedMediaType
 from fileserver.core.digests import DeclaredDigests, Hasher, parse_digest_fields
 from fileserver.core.errors import BodyTimeout, IncompleteBody, InvalidRequest, LimitExceeded
 from fileserver.core.incoming import Incoming
-from fileserver.core.settings import MIB, LimitSettings
+from fileserver.core.sections import MIB, LimitSettings
 from fileserver.web.context import client_connection, services
 
 log = logging.getLogger(__name__)

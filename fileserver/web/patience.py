@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO, NoReturn, TypeVar
 
-from fileserver.core.settings import LimitSettings
+from fileserver.core.sections import LimitSettings
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from flask import Flask
 
 from fileserver import create_app
 from fileserver.core.errors import SettingsError
-from fileserver.core.settings import LimitSettings, Settings, StorageSettings
+from fileserver.core.sections import LimitSettings, StorageSettings
+from fileserver.core.settings import Settings
 from fileserver.services import Services
 from tests.support.checks import archive_files
 from tests.support.servers import gunicorn_server

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fileserver.core.names import Sha1
-from fileserver.core.settings import RetentionSettings
+from fileserver.core.sections import RetentionSettings
 from fileserver.maintenance.gc import Collector
 from fileserver.maintenance.trash import restore
 from fileserver.services import Services

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fileserver.core.errors import NotFound
 from fileserver.core.names import Sha1, SubmissionId
-from fileserver.core.settings import RetentionSettings
+from fileserver.core.sections import RetentionSettings
 from fileserver.maintenance.gc import Collector
 from fileserver.maintenance.keep_list import KeepList
 from fileserver.maintenance.removals import Removal

@@ -24,7 +24,8 @@ GC = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from fileserver.core.settings import RetentionSettings, parse_settings
+from fileserver.core.sections import RetentionSettings
+from fileserver.core.settings import parse_settings
 from fileserver.maintenance.gc import Collector
 from fileserver.maintenance.keep_list import KeepList
 from fileserver.services import build_services

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fileserver.core.digests import DeclaredDigests
 from fileserver.core.incoming import Incoming, IncomingFile
-from fileserver.core.settings import LimitSettings
+from fileserver.core.sections import LimitSettings
 from fileserver.services import Services
 from fileserver.storage.filesystem import Modes
 from fileserver.storage.folders import LocalFolders

@@ -20,7 +20,7 @@ from fileserver.core.errors import (
     InsufficientStorage,
     LimitExceeded,
 )
-from fileserver.core.settings import AUTOMATIC, GIB, MIB, LimitSettings
+from fileserver.core.sections import AUTOMATIC, GIB, MIB, LimitSettings
 from fileserver.storage import staging as staging_module
 from fileserver.storage.filesystem import Modes
 from fileserver.storage.interface import StagedFile
@@ -43,7 +43,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from fileserver.core.incoming import Incoming
-from fileserver.core.settings import LimitSettings
+from fileserver.core.sections import LimitSettings
 from fileserver.storage.filesystem import Modes
 from fileserver.storage.staging import Staging
 with Staging(Path(sys.argv[1]), Modes(), LimitSettings()).transaction() as transaction:

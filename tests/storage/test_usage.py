@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fileserver.core.errors import QuotaExceeded
-from fileserver.core.settings import Quota
+from fileserver.core.sections import Quota
 from fileserver.storage.locks import RECORD_BYTES, KeyLocks, Lock
 from fileserver.storage.usage import NOTHING, Account, Usage, UsageLedger, each_file, each_folder
 from tests.storage.sources import counted, python

@@ -27,7 +27,13 @@ def make_flask_server(directory: Path, sections: Sections) -> FlaskServer:
 def environment(sections: Sections) -> dict[str, str]:
     """Return the settings in *sections* as environment variables."""
     settings = {name: value for section in sections.values() for name, value in section.items()}
-    return {f"FILESERVER_{name.upper()}": str(value) for name, value in settings.items()}
+    return {f"FILESERVER_{name.upper()}": _text(value) for name, value in settings.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 class ServerPool:

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fileserver.cli.main import cli
 from fileserver.core.settings import SECTIONS
 from fileserver.web.problems import STATUSES
 
@@ -18,8 +20,10 @@ def table_rows(page: str) -> list[list[str]]:
 
 
 def shown(name: str, value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:04o}" if name.endswith("_mode") and isinstance(value, int) else str(value)
 
 
@@ -31,6 +35,11 @@ def test_every_setting_is_documented_with_its_default():
         for item in dataclasses.fields(cls)
     }
     assert documented == defined
+
+
+def test_the_page_of_settings_is_what_the_code_makes():
+    made = CliRunner().invoke(cli, ["settings", "--markdown"])
+    assert (made.exit_code, made.output) == (0, (ROOT / "docs" / "settings.md").read_text()), "run: make docs"
 
 
 def test_every_error_is_documented_with_its_status():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fileserver.core.settings import LimitSettings
+from fileserver.core.sections import LimitSettings
 from fileserver.web.patience import PatientSocket, TooSlow
 
 LIMITS = LimitSettings(max_idle_seconds=0.5, min_bytes_per_second=1000)

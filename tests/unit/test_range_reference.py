@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from fileserver import create_app
-from fileserver.core.settings import Settings, StorageSettings
+from fileserver.core.sections import StorageSettings
+from fileserver.core.settings import Settings
 from fileserver.services import Services
 
 MAX_RANGES = 16

@@ -1,6 +1,7 @@
 """Settings: typed, complete, refused early."""
 
 import dataclasses
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fileserver.core.errors import SettingsError
+from fileserver.core.sections import LimitSettings, Section, StorageSettings, setting
 from fileserver.core.settings import (
     SECTIONS,
-    LimitSettings,
+    Setting,
     Settings,
-    StorageSettings,
+    all_settings,
+    parse_section,
     parse_settings,
     section_of,
 )
@@ -177,3 +180,63 @@ def test_any_toml_makes_settings_or_a_settings_error(mapping: dict[str, Any]) ->
         return
     for section in SECTIONS:
         assert getattr(settings, section).problem() is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(Section):
+    """A section with the kinds of values that are rare."""
+
+    enabled: bool = setting(False, "yes or no")
+    addresses: tuple[str, ...] = setting((), "a list")
+    colour: str = setting("red", "one of few", ("red", "blue"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("enabled", True, True),
+        ("enabled", "true", True),
+        ("enabled", False, False),
+        ("enabled", "false", False),
+        ("addresses", [], ()),
+        ("addresses", ["a", "b, c"], ("a", "b, c")),
+        ("addresses", ("a",), ("a",)),
+        ("addresses", "a", ("a",)),
+        ("addresses", "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
+        ("colour", "blue", "blue"),
+    ],
+)
+def test_values_of_every_kind_are_understood(name: str, value: Any, expected: Any) -> None:
+    assert getattr(parse_section("example", Example, {name: value}), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *[("enabled", value, "true or false") for value in ("True", "yes", "1", "", 1, 0, None, [])],
+        *[("addresses", value, "list of texts") for value in ("", "a,,b", "a,", 1, True, None, {}, ["a", 1], [""])],
+        *[("colour", value, "one of red, blue") for value in ("green", "Red", "red ")],
+    ],
+)
+def test_what_is_no_value_of_its_kind_is_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be .*{message}"):
+        parse_section("example", Example, {name: value})
+
+
+@given(value=st.booleans() | st.integers() | st.text() | st.lists(st.text(min_size=1)).map(tuple))
+def test_a_value_in_toml_means_the_same(value: Any) -> None:
+    known = Setting("example", "name", value, "")
+    expected = list(value) if isinstance(value, tuple) else value
+    assert tomllib.loads(f"name = {known.toml(value)}")["name"] == expected
+
+
+def test_a_mode_in_toml_means_the_same() -> None:
+    known = next(known for known in all_settings() if known.name == "file_mode")
+    assert parse_settings(tomllib.loads(f"[storage]\nfile_mode = {known.toml(0o600)}")).storage.file_mode == 0o600
+
+
+def test_every_setting_has_a_meaning_in_one_line() -> None:
+    for known in all_settings():
+        assert known.meaning
+        assert "\n" not in known.meaning
+        assert "|" not in known.meaning
