@@ -1,11 +1,12 @@
 """The sections of the settings: one frozen dataclass each, every setting with a default that is safe and its meaning.
 
 A setting's name is unique over all sections, so that the environment variable FILESERVER_<NAME> is, too. The types are
-int, bool, str, Path (or none) and tuple of str; an int whose name ends in `_mode` is octal. docs/settings.md is made
-of these classes.
+int, bool, str (or none), Path (or none) and tuple of str; an int whose name ends in `_mode` is octal. docs/settings.md
+is made of these classes.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +162,23 @@ class AuthSettings(Section):
     htpasswd_file: Path | None = setting(
         None, "the users (bcrypt, apr1, SHA-crypt); without it there is no authentication"
     )
+
+
+@dataclass(frozen=True)
+class DeliverySettings(Section):
+    """How stored files are sent."""
+
+    accel_redirect_prefix: str | None = setting(
+        None,
+        "the internal location, such as `/_stored`, at which the nginx in front finds the working directory; whole "
+        "files are then left to it by `X-Accel-Redirect`. `mkconfig nginx` makes such a location",
+    )
+
+    def problem(self) -> str | None:
+        prefix = self.accel_redirect_prefix
+        if prefix is not None and not re.fullmatch("(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", prefix):
+            return "accel_redirect_prefix must be a path such as /_stored, without a slash at its end"
+        return None
 
 
 @dataclass(frozen=True)

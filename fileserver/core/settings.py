@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from fileserver.core.errors import SettingsError
 from fileserver.core.sections import (
     AuthSettings,
+    DeliverySettings,
     GradingSettings,
     LimitSettings,
     MaintenanceSettings,
@@ -31,6 +32,7 @@ class Settings:
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     grading: GradingSettings = field(default_factory=GradingSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
@@ -123,7 +125,7 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
         return _parse_list(name, value)
     if not isinstance(value, str | Path) or not str(value):
         raise SettingsError(f"{name} must be text that is not empty")
-    return str(value) if kind is str else Path(value)
+    return Path(value) if kind == Path | None else str(value)
 
 
 def _parse_number(name: str, text: str, base: int) -> int:

@@ -22,6 +22,7 @@ from werkzeug.http import dump_options_header, http_date, quote_etag
 
 from fileserver.core.digests import format_repr_digest
 from fileserver.storage.interface import StoredFile
+from fileserver.web.acceleration import entity_tag, redirect_target
 from fileserver.web.context import client_connection
 
 BINARY = "application/octet-stream"
@@ -74,15 +75,20 @@ class FileSlice:
 def deliver(stored: StoredFile, name: str, *, etag: str | None = None, immutable: bool = False) -> Response:
     """Answer the current GET or HEAD request with *stored*, which is closed in the end, under the download name *name*.
 
-    *etag* is the entity tag without quotes, the file's version by default. *immutable* content never changes under
-    its URL.
+    *etag* is the entity tag without quotes, by default that of a file whose versions lie under one name. *immutable*
+    content never changes under its URL.
     """
     try:
-        etag = etag or stored.version
+        nginx_may_tag_it = immutable or etag is None
+        etag = etag or entity_tag(stored)
         response = Response(direct_passthrough=True)
         _describe(response, stored, name, etag, immutable)
         if _is_not_modified(stored, etag):
             response.status_code = 304
+            stored.close()
+            return response
+        if nginx_may_tag_it and (target := redirect_target(stored)):
+            _leave_to_nginx(response, target)
             stored.close()
             return response
         _send(response, stored, _spans(stored, etag, immutable))
@@ -104,6 +110,13 @@ def _describe(response: Response, stored: StoredFile, name: str, etag: str, immu
     headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     if stored.sha256:
         headers["Repr-Digest"] = format_repr_digest(stored.sha256)
+
+
+def _leave_to_nginx(response: Response, target: str) -> None:
+    """Let nginx send what lies at the internal location *target*, with what it sees there for size, time and tag."""
+    for name in ("ETag", "Last-Modified", "Accept-Ranges", "Repr-Digest"):
+        response.headers.pop(name, None)
+    response.headers["X-Accel-Redirect"] = target
 
 
 def _attachment(name: str) -> str:

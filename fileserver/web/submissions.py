@@ -49,7 +49,8 @@ def delete_submission(id: str) -> tuple[str, int]:
 def read_submitted_file(id: str, path: str) -> Response:
     """One file of a submission."""
     stored = services().submissions.open_file(SubmissionId(id), FilePath(path, services().settings.limits.names))
-    return deliver(stored, path.rpartition("/")[2])
+    # Of two versions of a submission, one file may have the same size and second.
+    return deliver(stored, path.rpartition("/")[2], etag=stored.version)
 
 
 @blueprint.get("/submission_archives/<name>")
