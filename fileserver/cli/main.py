@@ -15,6 +15,7 @@ from fileserver.cli.options import directory_option
 from fileserver.cli.reporting import EXIT_FAILED
 from fileserver.cli.restore import restore
 from fileserver.cli.runserver import runserver
+from fileserver.cli.serve import serve
 from fileserver.cli.settings import settings
 from fileserver.cli.shell import shell
 from fileserver.cli.stats import stats
@@ -54,5 +55,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, shell, demo, settings, check, gc, trash, backup, restore, stats):
+for command in (runserver, serve, shell, demo, settings, check, gc, trash, backup, restore, stats):
     cli.add_command(command)

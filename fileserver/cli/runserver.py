@@ -6,21 +6,18 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from types import FrameType
-from typing import Any
 
 import click
-from flask import Flask
-from gunicorn.app.base import BaseApplication
 
 from fileserver.app import create_app
+from fileserver.cli.gunicorn import Gunicorn
 from fileserver.cli.options import directory_option
 from fileserver.configuration import load_settings
-from fileserver.web.worker import PatientWorker
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
@@ -33,31 +30,6 @@ Submit a file, fetch the archive, store exercise data, send a result, read it:
   curl -T job1.zip $url/results/job1.zip
   curl -o result.zip $url/results/job1.zip
 Or look at $url/ in a browser. Ctrl-C stops the server.""")
-
-
-class Gunicorn(BaseApplication):  # type: ignore[misc]
-    """Gunicorn on one application, inside this process; `run` does not return but exits."""
-
-    def __init__(self, app: Flask, port: int, when_ready: Callable[[object], None]) -> None:
-        self._app = app
-        self._options: dict[str, Any] = {
-            "bind": f"{HOST}:{port}",
-            "worker_class": PatientWorker,
-            "threads": 8,
-            "accesslog": "-",
-            "loglevel": "warning",
-            "graceful_timeout": 5,
-            "control_socket_disable": True,
-            "when_ready": when_ready,
-        }
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        return self._app
 
 
 @contextmanager
@@ -113,4 +85,5 @@ def runserver(group_directory: Path | None, directory: Path | None, port: int) -
         def announce(server: object) -> None:
             click.echo(f"Serving {root} on {url}\n\n{_TO_TRY.substitute(url=url)}\n")
 
-        Gunicorn(create_app(root), port, announce).run()
+        options = {"bind": f"{HOST}:{port}", "threads": 8, "accesslog": "-", "graceful_timeout": 5}
+        Gunicorn(create_app(root), {**options, "when_ready": announce}).run()

@@ -162,6 +162,9 @@ class AuthSettings(Section):
     htpasswd_file: Path | None = setting(
         None, "the users (bcrypt, apr1, SHA-crypt); without it there is no authentication"
     )
+    insecure_no_auth: bool = setting(
+        False, "without `htpasswd_file`, serve nevertheless where other machines can connect; for trusted networks only"
+    )
 
 
 @dataclass(frozen=True)

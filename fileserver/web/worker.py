@@ -4,8 +4,10 @@ import errno
 import socket
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
+from types import FrameType
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -28,6 +30,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     one that has got its last answer and is not closed by its client yet, wait in the main loop and hold no thread.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._busy: set[TConn] = set()
+
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Let no header of a request, such as SCRIPT_NAME, choose which part of its path counts."""
@@ -43,6 +49,19 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 raise
             self.log.warning("no connection can be accepted: %s", error.strerror)
             time.sleep(_PAUSE_SECONDS)  # The listener stays readable, so that the main loop would spin.
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections, or not. When the worker is to stop, those that wait are taken, and no more can come."""
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            before = None
+            while before != self.nr_conns:
+                before = self.nr_conns
+                self.accept(listener)
+            # Else the kernel would go on taking connections that nobody answers.
+            listener.close()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Let a thread handle *conn*, if it has sent something."""
@@ -60,7 +79,18 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """Answer one request, in a thread; the result tells whether the connection can be kept."""
         if isinstance(conn.sock, PatientSocket):
             conn.sock.renew(_HEAD_SECONDS)
-        return super().handle(conn)
+        self._busy.add(conn)
+        try:
+            return super().handle(conn)
+        finally:
+            self._busy.discard(conn)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """End at once: cut the connections in use, as the process does not end before its threads have."""
+        for conn in list(self._busy):
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)
+        super().handle_quit(sig, frame)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Let the application answer *req*, the last one where a proxy may have seen another end of it."""
@@ -81,7 +111,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             self._close(conn)
             return
-        conn.timeout = time.monotonic() + max(_FAREWELL_SECONDS, self.cfg.keepalive)
+        # At the end of those that are kept, which are in the order of their timeouts.
+        patience_seconds = max(_FAREWELL_SECONDS, self.cfg.keepalive) if self.alive else _FAREWELL_SECONDS
+        conn.timeout = time.monotonic() + patience_seconds
         conn.droppable_bytes = _DROP_BYTES
         self.keepalived_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self._drop_rest, conn))

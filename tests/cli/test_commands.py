@@ -211,7 +211,8 @@ def test_the_commands_to_try_work_as_they_are_printed(tmp_path: Path) -> None:
         (["runserver", "-1"], {}, "-1"),
         (["runserver", "1", "2"], {}, "2"),
         (["runserver", "--port", "1"], {}, "--port"),
-        (["serve"], {}, "serve"),
+        (["server"], {}, "server"),
+        (["serve"], {}, "no working directory is set"),
     ],
 )
 def test_wrong_usage_and_settings_are_told_with_exit_status_2(
