@@ -11,6 +11,7 @@ from fileserver.cli.check import check
 from fileserver.cli.demo import demo
 from fileserver.cli.documents import error_text
 from fileserver.cli.gc import gc
+from fileserver.cli.health import health
 from fileserver.cli.options import directory_option
 from fileserver.cli.reporting import EXIT_FAILED
 from fileserver.cli.restore import restore
@@ -55,5 +56,5 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, serve, shell, demo, settings, check, gc, trash, backup, restore, stats):
+for command in (runserver, serve, shell, demo, settings, check, gc, trash, backup, restore, stats, health):
     cli.add_command(command)
