@@ -13,7 +13,8 @@ from hypothesis import settings
 
 from tests.support.pool import MakeServer, ServerPool, make_flask_server
 from tests.support.resources import KINDS, Resource, resource
-from tests.support.servers import STARTERS, wait_until
+from tests.support.servers import wait_until
+from tests.support.starters import FROM_DISK, STARTERS
 from tests.support.targets import FlaskServer, HttpServer, Server
 
 # A busy machine is no failure: no deadline for an example.
@@ -22,6 +23,7 @@ settings.load_profile("any-machine")
 
 REAL_TARGETS = [pytest.param(target, marks=pytest.mark.server) for target in STARTERS]
 TARGETS = ["flask", *REAL_TARGETS]
+UNAIDED_REAL_TARGETS = [param for param in REAL_TARGETS if param.values[0] not in FROM_DISK]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +65,12 @@ def real_server(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[Ht
     yield from checked(pool.get(request.param))
 
 
+@pytest.fixture(params=["flask", *UNAIDED_REAL_TARGETS])
+def unaided_server(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[Server]:
+    """As ``server``, for what holds only where the application itself answers, and nobody asks for credentials."""
+    yield from checked(pool.get(request.param))
+
+
 @pytest.fixture(params=[pytest.param("gunicorn", marks=pytest.mark.server)])
 def gunicorn(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[HttpServer]:
     """As ``server``, for tests that need several processes."""
@@ -72,6 +80,12 @@ def gunicorn(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[HttpS
 @pytest.fixture(params=REAL_TARGETS)
 def strict_server(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[HttpServer]:
     """A server that takes requests of 4 MiB and waits one second for a body to go on."""
+    yield from checked(pool.get(request.param, "strict"))
+
+
+@pytest.fixture(params=UNAIDED_REAL_TARGETS)
+def unaided_strict_server(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[HttpServer]:
+    """As ``strict_server``, for what a web server in front of the application does in its own way."""
     yield from checked(pool.get(request.param, "strict"))
 
 

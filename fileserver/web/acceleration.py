@@ -17,14 +17,17 @@ from fileserver.web.context import services
 
 _SECOND_NS = 10**9
 
+_FAILED = "X-Accel-Redirect-Failed"
+_JUDGED_HERE = ("Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", _FAILED)
+
 
 def redirect_target(stored: StoredFile) -> str | None:
     """The internal location at which nginx finds *stored*; None where the application must answer itself.
 
-    It does for all but whole files: nginx would evaluate a range against another version than the application.
+    It does where there are ranges or conditions: nginx would evaluate them once more, perhaps against another version.
     """
     prefix = services().settings.delivery.accel_redirect_prefix
-    if prefix is None or request.method != "GET" or {"Range", "X-Accel-Redirect-Failed"} & set(request.headers.keys()):
+    if prefix is None or request.method != "GET" or any(name in request.headers for name in _JUDGED_HERE):
         return None
     path = _path_of(stored)
     return f"{prefix}/{quote(path)}" if path else None

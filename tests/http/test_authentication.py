@@ -10,6 +10,7 @@ from tests.support.clients import ApiClient, RawClient, WorkerClient
 from tests.support.credentials import PEOPLE, apr1_line, bcrypt_line
 from tests.support.messages import basic_auth, form, fresh_bytes, fresh_id, part
 from tests.support.pool import MakeServer
+from tests.support.starters import FROM_DISK
 from tests.support.targets import HttpServer, Server
 
 PATHS = ["/", "/healthz", "/readyz", "/static/x", "/results/a.zip", "/tasks", "/nowhere", "/%2e%2e"]
@@ -29,19 +30,28 @@ WRONG = [
 ]
 
 
+WITHOUT_CHARSET = ("nginx",)
+"""Web servers whose own challenge cannot tell it; browsers take UTF-8 nevertheless."""
+
+
 def good(user: str = "worker") -> dict[str, str]:
     return {"Authorization": basic_auth(user, PEOPLE[user])}
 
 
 def assert_unauthorized(response, server: Server) -> None:
     assert_problem(response, "unauthorized", server)
-    assert response.headers["WWW-Authenticate"] == 'Basic realm="fileserver", charset="UTF-8"'
+    charset = "" if server.target in WITHOUT_CHARSET else ', charset="UTF-8"'
+    assert response.headers["WWW-Authenticate"] == f'Basic realm="fileserver"{charset}'
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "OPTIONS"])
 def test_every_path_asks_for_credentials(secured_server: Server, path: str, method: str):
-    assert_unauthorized(secured_server.request(method, path), secured_server)
+    response = secured_server.request(method, path)
+    if path == "/%2e%2e" and secured_server.target in FROM_DISK:
+        assert response.status == 400, "a web server refuses it before it asks who it is"
+    else:
+        assert_unauthorized(response, secured_server)
 
 
 @pytest.mark.parametrize("value", WRONG)
@@ -74,8 +84,8 @@ def test_credentials_come_before_all_other_checks(secured_server: Server):
         assert_unauthorized(secured_server.request(method, path), secured_server)
 
 
-def test_no_credentials_are_asked_for_by_default(server: Server):
-    assert server.get("/", {"Authorization": WRONG[0]}).status == 200
+def test_no_credentials_are_asked_for_by_default(unaided_server: Server):
+    assert unaided_server.get("/", {"Authorization": WRONG[0]}).status == 200
 
 
 @pytest.mark.parametrize("upgrade", [False, True])

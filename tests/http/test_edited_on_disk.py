@@ -48,24 +48,27 @@ def test_listing_tells_no_false_digest(server: Server):
 
 
 @pytest.mark.parametrize("how", [os.link, os.rename, shutil.copy2])
-def test_task_file_under_another_name_is_not_served(server: Server, how):
+def test_task_file_under_another_name_is_not_served(unaided_server: Server, how):
     """A restored backup may mix up names; a worker's cache keeps wrong bytes for ever."""
     content, other = fresh_bytes(), sha1(fresh_bytes())
-    server.post_form("/tasks", {"a": content})
-    assert server.get(f"/tasks/{sha1(content)}").status == 200
-    (server.directory / "tasks" / other[0]).mkdir(exist_ok=True)
-    how(server.directory / "tasks" / sha1(content)[0] / sha1(content), server.directory / "tasks" / other[0] / other)
-    assert_problem(server.get(f"/tasks/{other}"), "not-found", server)
+    unaided_server.post_form("/tasks", {"a": content})
+    assert unaided_server.get(f"/tasks/{sha1(content)}").status == 200
+    (unaided_server.directory / "tasks" / other[0]).mkdir(exist_ok=True)
+    how(
+        unaided_server.directory / "tasks" / sha1(content)[0] / sha1(content),
+        unaided_server.directory / "tasks" / other[0] / other,
+    )
+    assert_problem(unaided_server.get(f"/tasks/{other}"), "not-found", unaided_server)
 
 
-def test_good_copy_of_the_original_server_stands_in_for_a_damaged_one(server: Server):
+def test_good_copy_of_the_original_server_stands_in_for_a_damaged_one(unaided_server: Server):
     content = fresh_bytes()
     name = sha1(content)
     for folder, stored in (("tasks", content[:-1]), ("exercises", content)):
-        path = server.directory / folder / name[0] / name
+        path = unaided_server.directory / folder / name[0] / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stored)
-    response = server.get(f"/tasks/{name}")
+    response = unaided_server.get(f"/tasks/{name}")
     assert response.status == 404 or response.body == content
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.support.checks import assert_problem
 from tests.support.messages import Response, fresh_id
 from tests.support.resources import Resource
+from tests.support.starters import FROM_DISK
 from tests.support.targets import Server
 
 
@@ -46,7 +47,9 @@ def test_single_range(server: Server, stored: Resource, value: str, first: int, 
 
 def test_partial_answer_repeats_the_headers(server: Server, stored: Resource):
     whole, partial = server.get(stored.path), get_range(server, stored, "1-2")
-    for name in ("ETag", "Cache-Control", "Last-Modified", "Repr-Digest"):
+    # nginx, which sends the whole, does not know the digest.
+    digest = [] if server.target in FROM_DISK else ["Repr-Digest"]
+    for name in ("ETag", "Cache-Control", "Last-Modified", *digest):
         assert partial.headers[name] == whole.headers[name], name
     assert whole.headers["Accept-Ranges"] == "bytes"
 
@@ -114,8 +117,11 @@ def test_range_of_an_empty_file(server: Server):
     path = f"/results/{fresh_id()}.zip"
     server.put(path, b"")
     response = server.get(path, {"Range": "bytes=0-"})
-    assert_problem(response, "range-not-satisfiable", server)
-    assert response.headers["Content-Range"] == "bytes */0"
+    if server.target == "nginx":
+        assert (response.status, response.body) == (200, b""), "RFC 9110 lets it ignore a range"
+    else:
+        assert_problem(response, "range-not-satisfiable", server)
+        assert response.headers["Content-Range"] == "bytes */0"
     assert server.get(path).body == b""
 
 

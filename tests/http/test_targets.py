@@ -51,7 +51,7 @@ def test_http_1_0(real_server: HttpServer):
     path = f"/results/{fresh_id()}.zip"
     real_server.put(path, b"1")
     with RawClient(real_server.address) as client:
-        client.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        client.send(client.head("GET", path).replace(b"HTTP/1.1", b"HTTP/1.0"))
         response = client.read_final("GET")
         assert (response.status, response.body) == (200, b"1")
         assert not client.reusable

@@ -102,14 +102,14 @@ def damage(server: Server, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 999, 1000, 1001])
-def test_damaged_task_file_is_not_served(server: Server, size: int):
+def test_damaged_task_file_is_not_served(unaided_server: Server, size: int):
     content = fresh_bytes(1000)
-    [name] = upload(server, content)
-    damage(server, name, fresh_bytes(size))
-    assert_problem(server.get(f"/tasks/{name}"), "not-found", server)
-    assert_problem(server.get(f"/exercises/{name}", {"Range": "bytes=0-1"}), "not-found", server)
-    assert server.head(f"/tasks/{name}").status == 404
-    assert ask_missing(server, [name]).json() == {"missing": [name]}
+    [name] = upload(unaided_server, content)
+    damage(unaided_server, name, fresh_bytes(size))
+    assert_problem(unaided_server.get(f"/tasks/{name}"), "not-found", unaided_server)
+    assert_problem(unaided_server.get(f"/exercises/{name}", {"Range": "bytes=0-1"}), "not-found", unaided_server)
+    assert unaided_server.head(f"/tasks/{name}").status == 404
+    assert ask_missing(unaided_server, [name]).json() == {"missing": [name]}
 
 
 def test_damaged_task_file_is_repaired(server: Server):
@@ -121,11 +121,11 @@ def test_damaged_task_file_is_repaired(server: Server):
     assert ask_missing(server, [name]).json() == {"missing": []}
 
 
-def test_damage_is_noticed_after_the_file_was_served(server: Server):
-    [name] = upload(server, fresh_bytes(1000))
-    assert server.get(f"/tasks/{name}").status == 200
-    damage(server, name, fresh_bytes(1000))
-    assert server.get(f"/tasks/{name}").status == 404
+def test_damage_is_noticed_after_the_file_was_served(unaided_server: Server):
+    [name] = upload(unaided_server, fresh_bytes(1000))
+    assert unaided_server.get(f"/tasks/{name}").status == 200
+    damage(unaided_server, name, fresh_bytes(1000))
+    assert unaided_server.get(f"/tasks/{name}").status == 404
 
 
 def test_other_content_with_the_same_sha1_is_refused(server: Server):

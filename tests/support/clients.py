@@ -18,7 +18,20 @@ from tests.support.messages import (
     new_boundary,
 )
 
-Address = tuple[str, int]
+
+class Address(tuple[str, int]):
+    """Host and port of a server, and the credentials that it is sent by those who give no others."""
+
+    credentials: tuple[str, str] | None = None
+
+    @classmethod
+    def of(cls, port: int, credentials: tuple[str, str] | None = None) -> Self:
+        """That of a *port* of this machine."""
+        address = cls(("127.0.0.1", port))
+        address.credentials = credentials
+        return address
+
+
 CREDENTIALS = ("worker", "secret")
 ONE_MIB = 1024 * 1024
 H2C_UPGRADE = [
@@ -77,6 +90,8 @@ class RawClient:
         pairs = header_pairs(headers)
         if not has_header(pairs, "Host"):
             pairs.insert(0, ("Host", "{}:{}".format(*self.address)))
+        if self.address.credentials and not has_header(pairs, "Authorization"):
+            pairs.append(("Authorization", basic_auth(*self.address.credentials)))
         lines = [f"{method} {path} HTTP/1.1"] + [f"{name}: {value}" for name, value in pairs]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.credentials import write_htpasswd
-from tests.support.servers import STARTERS
+from tests.support.starters import STARTERS
 from tests.support.targets import FlaskServer, Server
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -69,7 +69,9 @@ class ServerPool:
         sections = self.variants[variant]
         if target == "flask":
             return make_flask_server(directory, sections)
-        return self._stack.enter_context(STARTERS[target](directory, env=environment(sections)))
+        server = self._stack.enter_context(STARTERS[target](directory, env=environment(sections)))
+        server.target = target
+        return server
 
     def close(self) -> None:
         """Stop all servers; AssertionError if one has logged a stack trace."""

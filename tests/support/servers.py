@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support.clients import CutResponse, RawClient
+from tests.support.clients import Address, CutResponse, RawClient
 from tests.support.memory import processes
 from tests.support.targets import HttpServer
 
@@ -63,9 +63,6 @@ def development_server(directory: Path, *, env: Mapping[str, str] | None = None)
         yield server
 
 
-STARTERS = {"gunicorn": gunicorn_server, "development": development_server}
-
-
 @contextmanager
 def running(
     command: Sequence[str],
@@ -75,6 +72,7 @@ def running(
     *,
     may_fail: bool = False,
     await_ready: bool = True,
+    credentials: tuple[str, str] | None = None,
 ) -> Iterator[HttpServer]:
     log = directory.with_name(f"{directory.name}.log")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FILESERVER_")}
@@ -88,7 +86,7 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that `kill` ends this server and nobody else
         )
-    server = HttpServer(directory, ("127.0.0.1", port), process.pid, log)
+    server = HttpServer(directory, Address.of(port, credentials), process.pid, log)
     try:
         if await_ready:
             wait_ready(process, server)

@@ -24,6 +24,9 @@ from tests.support.messages import (
 class Server(ABC):
     """A running application with the working directory *directory*."""
 
+    target = "flask"
+    """The way to reach the application, as in `starters.STARTERS`, for what web servers do in their own way."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.stored: dict[str, Any] = {}  # what tests that only read share, see resources.py

@@ -23,8 +23,20 @@ MAY_IMPORT = {
     "maintenance": {"core", "storage", "grading", "services"},
     "web": {"_version", "core", "storage", "grading", "services", "maintenance"},
     "configuration": {"core"},
+    "deploy": {"core"},
     "app": {"_version", "core", "storage", "grading", "services", "maintenance", "web", "configuration"},
-    "cli": {"_version", "core", "storage", "grading", "services", "maintenance", "web", "configuration", "app"},
+    "cli": {
+        "_version",
+        "core",
+        "deploy",
+        "storage",
+        "grading",
+        "services",
+        "maintenance",
+        "web",
+        "configuration",
+        "app",
+    },
     "__init__": {"_version", "app"},
 }
 WITHOUT_HTTP = {"core", "storage", "grading", "services", "maintenance", "configuration"}

@@ -1,0 +1,65 @@
+"""The application behind real web servers, with the configurations that `mkconfig` makes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.clients import CREDENTIALS
+from tests.support.credentials import write_htpasswd
+from tests.support.servers import REPOSITORY, free_port, gunicorn_server, running
+from tests.support.targets import HttpServer
+
+HTPASSWD = "FILESERVER_HTPASSWD_FILE"
+
+_NGINX = """\
+daemon off;
+user root;
+worker_processes 2;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/bodies;
+    proxy_temp_path {folder}/answers;
+    include site.conf;
+}}
+"""
+
+
+def mkconfig(*arguments: object, env: Mapping[str, str] | None = None) -> str:
+    """What `mkconfig.py` prints."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FILESERVER_")} | dict(env or {})
+    command = [sys.executable, "mkconfig.py", *map(str, arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def nginx_server(directory: Path, *, env: Mapping[str, str] | None = None) -> Iterator[HttpServer]:
+    """Run nginx in front of gunicorn. Clients that give no credentials send those of `CREDENTIALS`, unless the
+    password file is that of the settings."""
+    settings = dict(env or {})
+    credentials = None if HTPASSWD in settings else CREDENTIALS
+    folder = directory.with_name(f"{directory.name}-nginx")
+    folder.mkdir()
+    settings.setdefault(HTPASSWD, str(write_htpasswd(folder / "htpasswd")))
+    settings |= {"FILESERVER_ACCEL_REDIRECT_PREFIX": "/_stored"}
+    with gunicorn_server(directory.with_name(directory.name), env=settings) as application:
+        options = ["--working-directory", directory, "--htpasswd", settings[HTPASSWD], "--address", "127.0.0.1"]
+        port = free_port()
+        options += ["--port", port, "--upstream", "{}:{}".format(*application.address)]
+        (folder / "site.conf").write_text(mkconfig("nginx", *options, env=env))
+        (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
+        command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+        subprocess.run([*command, "-t"], check=True, capture_output=True)
+        with running(command, {}, folder / "nginx", port, credentials=credentials) as server:
+            server.directory = directory
+            yield server
+
+
+DEPLOYED = {"nginx": nginx_server}
