@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.cli.test_commands import EXIT_FAILED, EXIT_USAGE, command, environment, run
-from tests.support.clients import RawClient
+from tests.support.clients import Address, RawClient
 from tests.support.credentials import write_htpasswd
 from tests.support.memory import processes
 from tests.support.servers import REPOSITORY, STOP_SECONDS, free_port, wait_until
@@ -36,7 +36,7 @@ class Serving:
         self._output = output
         assert wait_until(lambda: process.poll() is not None or "Serving" in self.output, START_SECONDS), self.output
         found = re.search(r"://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)", self.output)
-        self.address = ("127.0.0.1", int(found[1]) if found else 0)
+        self.address = Address.of(int(found[1]) if found else 0)
 
     @property
     def output(self) -> str:

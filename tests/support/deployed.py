@@ -45,20 +45,22 @@ def nginx_server(directory: Path, *, env: Mapping[str, str] | None = None) -> It
     password file is that of the settings."""
     settings = dict(env or {})
     credentials = None if HTPASSWD in settings else CREDENTIALS
-    folder = directory.with_name(f"{directory.name}-nginx")
+    port = free_port()
+    folder = directory.with_name(f"nginx-{port}")  # whatever the name of the directory
     folder.mkdir()
     settings.setdefault(HTPASSWD, str(write_htpasswd(folder / "htpasswd")))
     settings |= {"FILESERVER_ACCEL_REDIRECT_PREFIX": "/_stored"}
-    with gunicorn_server(directory.with_name(directory.name), env=settings) as application:
+    with gunicorn_server(directory, env=settings) as application:
         options = ["--working-directory", directory, "--htpasswd", settings[HTPASSWD], "--address", "127.0.0.1"]
-        port = free_port()
         options += ["--port", port, "--upstream", "{}:{}".format(*application.address)]
         (folder / "site.conf").write_text(mkconfig("nginx", *options, env=env))
         (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
         command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-        subprocess.run([*command, "-t"], check=True, capture_output=True)
+        checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
         with running(command, {}, folder / "nginx", port, credentials=credentials) as server:
             server.directory = directory
+            server.behind.append(application)
             yield server
 
 

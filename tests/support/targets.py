@@ -100,6 +100,8 @@ class HttpServer(Server):
         self.address = address
         self.pid = pid
         self.log = log
+        self.behind: list[HttpServer] = []
+        """The servers that a web server passes requests on to."""
 
     def request(self, method: str, path: str, body: bytes = b"", headers: HeaderPairs = ()) -> Response:
         with RawClient(self.address) as client:
