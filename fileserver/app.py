@@ -6,7 +6,8 @@ from typing import cast
 from flask import Flask, request
 
 from fileserver.configuration import load_settings
-from fileserver.core.errors import InvalidName
+from fileserver.core.errors import InvalidName, SettingsError
+from fileserver.core.sections import LogSettings
 from fileserver.core.settings import Settings
 from fileserver.maintenance.layout import remove_other_layouts
 from fileserver.maintenance.scrub import ScrubThread
@@ -15,7 +16,9 @@ from fileserver.web import attachments, home, limits, results, submissions, task
 from fileserver.web.auth import register_authentication
 from fileserver.web.bodies import refuse_conditional_write, refuse_unclear_framing, register_bodies
 from fileserver.web.context import attach_services
+from fileserver.web.exchange import Observer, observe
 from fileserver.web.limits import register_options
+from fileserver.web.logs import access_log, log_messages
 from fileserver.web.problems import register_errors
 
 _MODULES = (home, limits, submissions, results, task_files, attachments, worker_files)
@@ -37,6 +40,8 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     services = build_services(source)
     remove_other_layouts(services)
     attach_services(app, services)
+    log_messages(source.log)
+    observe(app, _observers(source.log))
     register_errors(app)
     if source.maintenance.scrub_every_hours:
         # With the first request, not now: a thread does not survive the fork of a preloaded application.
@@ -52,6 +57,14 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     for module in _MODULES:
         app.register_blueprint(module.blueprint)
     return app
+
+
+def _observers(settings: LogSettings) -> list[Observer]:
+    try:
+        write = access_log(settings)
+    except OSError as error:
+        raise SettingsError(f"access_log_file {settings.access_log_file} cannot be used: {error.strerror}") from None
+    return [write] if write else []
 
 
 def refuse_unclear_path() -> None:

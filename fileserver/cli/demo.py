@@ -36,7 +36,7 @@ def gunicorn(directory: Path) -> Iterator[str]:
     command += ["-k", "fileserver.web.worker.PatientWorker", "-b", f"{HOST}:{port}", "--log-level", "warning"]
     command += ["fileserver:create_app()"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    environ[f"{PREFIX}WORKING_DIRECTORY"] = str(directory)
+    environ |= {f"{PREFIX}WORKING_DIRECTORY": str(directory), f"{PREFIX}ACCESS_LOG": "none"}
     with subprocess.Popen(command, env=environ) as server:
         try:
             _wait_for(port, server)

@@ -85,5 +85,5 @@ def runserver(group_directory: Path | None, directory: Path | None, port: int) -
         def announce(server: object) -> None:
             click.echo(f"Serving {root} on {url}\n\n{_TO_TRY.substitute(url=url)}\n")
 
-        options = {"bind": f"{HOST}:{port}", "threads": 8, "accesslog": "-", "graceful_timeout": 5}
+        options = {"bind": f"{HOST}:{port}", "threads": 8, "graceful_timeout": 5}
         Gunicorn(create_app(root), {**options, "when_ready": announce}).run()

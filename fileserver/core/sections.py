@@ -21,6 +21,8 @@ AUTOMATIC = -1
 """Value of min_free_bytes: the lesser of 1 GiB and 2 % of the file system."""
 
 LAYOUTS = ("nested", "flat")
+LOG_FORMATS = ("text", "json")
+ACCESS_LOGS = (*LOG_FORMATS, "none")
 
 _Value = TypeVar("_Value")
 
@@ -233,3 +235,16 @@ class RetentionSettings(Section):
         if self.task_file_grace_days == 1:
             return "task_file_grace_days must be at least 2, as uses are noted to the day, or 0 to keep for ever"
         return None
+
+
+@dataclass(frozen=True)
+class LogSettings(Section):
+    """What the server writes about itself."""
+
+    access_log: str = setting(
+        "text", "a line for each request: `text` (the combined format, and more), `json`, or `none`", ACCESS_LOGS
+    )
+    access_log_file: Path | None = setting(
+        None, "the file for it, opened anew when it was moved away; without it: standard output"
+    )
+    log_format: str = setting("text", "how the server's messages look on standard error: `text` or `json`", LOG_FORMATS)

@@ -16,6 +16,7 @@ from fileserver.core.sections import (
     DeliverySettings,
     GradingSettings,
     LimitSettings,
+    LogSettings,
     MaintenanceSettings,
     QuotaSettings,
     RetentionSettings,
@@ -35,6 +36,7 @@ class Settings:
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    log: LogSettings = field(default_factory=LogSettings)
 
 
 SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in dataclasses.fields(Settings)}

@@ -20,6 +20,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from fileserver.core.errors import SettingsError
+from fileserver.web.exchange import current_exchange
 
 log = logging.getLogger(__name__)
 
@@ -141,5 +142,6 @@ def register_authentication(app: Flask, htpasswd_file: Path | None) -> None:
     def authenticate() -> None:
         given = request.authorization
         if given and given.type == "basic" and passwords.accepts(given.username or "", given.password or ""):
+            current_exchange().user = given.username
             return
         raise Unauthorized("credentials are needed: HTTP Basic", www_authenticate=_Challenge("basic"))

@@ -16,6 +16,7 @@ from fileserver.core.errors import BodyTimeout, IncompleteBody, InvalidRequest, 
 from fileserver.core.incoming import Incoming
 from fileserver.core.sections import MIB, LimitSettings
 from fileserver.web.context import client_connection, services
+from fileserver.web.exchange import current_exchange
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class RequestBody:
         self, stream: IO[bytes], announced_bytes: int | None, limits: LimitSettings, connection: socket.socket | None
     ) -> None:
         self.announced_bytes = announced_bytes
+        self.read_bytes = 0
         self._stream = stream
         self._connection = connection
         self._limits = limits
@@ -42,13 +44,11 @@ class RequestBody:
 
         Raises LimitExceeded, IncompleteBody and BodyTimeout.
         """
-        read_bytes = 0
         while chunk := self._read():
-            read_bytes += len(chunk)
-            self._check_limit(read_bytes)
+            self._check_limit(self.read_bytes)
             yield chunk
-        if self.announced_bytes not in (None, read_bytes):
-            raise IncompleteBody(f"{read_bytes} bytes arrived of {self.announced_bytes} announced")
+        if self.announced_bytes not in (None, self.read_bytes):
+            raise IncompleteBody(f"{self.read_bytes} bytes arrived of {self.announced_bytes} announced")
 
     def check_announced(self) -> None:
         """Raise LimitExceeded if the body is announced to be too large, before any of it is read."""
@@ -76,6 +76,7 @@ class RequestBody:
             log.info("a body cannot be read: %r", error)
             raise IncompleteBody("the body ended early, or its framing is broken") from error
         self._ended = not chunk
+        self.read_bytes += len(chunk)
         return chunk
 
     def linger(self) -> None:
@@ -187,7 +188,7 @@ def register_bodies(app: Flask) -> None:
         connection = client_connection()
         if connection:
             connection.settimeout(limits.max_idle_seconds)
-        g.body = RequestBody(request.stream, _announced_bytes(), limits, connection)
+        g.body = current_exchange().body = RequestBody(request.stream, _announced_bytes(), limits, connection)
 
     @app.after_request
     def linger_after_refusal(response: Response) -> Response:

@@ -24,6 +24,7 @@ from fileserver.core.digests import format_repr_digest
 from fileserver.storage.interface import StoredFile
 from fileserver.web.acceleration import entity_tag, redirect_target
 from fileserver.web.context import client_connection
+from fileserver.web.exchange import current_exchange
 
 BINARY = "application/octet-stream"
 ZIP = "application/zip"
@@ -42,11 +43,19 @@ _Span = tuple[int, int]
 
 @dataclass
 class FileSlice:
-    """A file-like object of some bytes of a stored file, from where the file stands."""
+    """A file-like object of some bytes of a stored file, from where the file stands; others may move it by `seek`.
+
+    *on_close* is called with the number of bytes that were taken.
+    """
 
     stored: StoredFile
     left_bytes: int
     connection: socket.socket | None = None
+    on_close: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._start = self.stored.file.tell()
+        self._stop = self._start + self.left_bytes
 
     def read(self, size: int = -1) -> bytes:
         wanted = self.left_bytes if size < 0 else min(size, self.left_bytes)
@@ -58,7 +67,9 @@ class FileSlice:
         return self.stored.file.fileno()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self.stored.file.seek(offset, whence)
+        position = self.stored.file.seek(offset, whence)
+        self.left_bytes = self._stop - position
+        return position
 
     def close(self) -> None:
         # A file that somebody cut short meanwhile was sent short; what follows on the connection must not fill it up.
@@ -66,6 +77,8 @@ class FileSlice:
             with suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
         self.stored.close()
+        if self.on_close:
+            self.on_close(self._stop - self._start - self.left_bytes)
 
     def __iter__(self) -> Iterator[bytes]:
         while data := self.read(_READ_BYTES):
@@ -212,7 +225,10 @@ def _wrap(piece: FileSlice) -> Iterable[bytes]:
     """Hand *piece* to the server's own file sending, where that respects its end and not only its file's."""
     if piece.connection:
         wrapper: Callable[[FileSlice, int], Iterable[bytes]] = request.environ["wsgi.file_wrapper"]
-        return wrapper(piece, _READ_BYTES)
+        exchange = current_exchange()
+        piece.on_close = exchange.end
+        exchange.file = wrapped = wrapper(piece, _READ_BYTES)
+        return wrapped
     return _Closing(iter(piece), piece.close)
 
 

@@ -77,17 +77,23 @@ class PatientSocket(socket.socket):
             view = view[self.send(view, flags) :]  # type: ignore[arg-type]
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
-        """As that of `socket.socket`, for regular files; it ends early where the file does."""
+        """As that of `socket.socket`, for regular files; it ends early where the file does.
+
+        In the end, be it an error, the file stands behind what was sent.
+        """
         end = math.inf if count is None else offset + count
         position = offset
-        while position < end:
-            wanted = int(min(_MAX_SENDFILE_BYTES, end - position))
-            operation = partial(os.sendfile, self.fileno(), file.fileno(), position, wanted)
-            sent_bytes = self._patiently(select.POLLOUT, operation)
-            if not sent_bytes:
-                break
-            self._moved_bytes += sent_bytes
-            position += sent_bytes
+        try:
+            while position < end:
+                wanted = int(min(_MAX_SENDFILE_BYTES, end - position))
+                operation = partial(os.sendfile, self.fileno(), file.fileno(), position, wanted)
+                sent_bytes = self._patiently(select.POLLOUT, operation)
+                if not sent_bytes:
+                    break
+                self._moved_bytes += sent_bytes
+                position += sent_bytes
+        finally:
+            file.seek(position)
         return position - offset
 
     def _patiently(self, event: int, operation: Callable[[], _Result]) -> _Result:

@@ -30,6 +30,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     one that has got its last answer and is not closed by its client yet, wait in the main loop and hold no thread.
     """
 
+    sockets: list[socket.socket]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._busy: set[TConn] = set()
@@ -53,7 +55,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def set_accept_enabled(self, enabled: bool) -> None:
         """Accept connections, or not. When the worker is to stop, those that wait are taken, and no more can come."""
         super().set_accept_enabled(enabled)
-        if self.alive:
+        if enabled or self.alive:
             return
         for listener in self.sockets:
             before = None
@@ -62,6 +64,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self.accept(listener)
             # Else the kernel would go on taking connections that nobody answers.
             listener.close()
+        self.sockets = []
 
     def enqueue_req(self, conn: TConn) -> None:
         """Let a thread handle *conn*, if it has sent something."""
