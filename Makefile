@@ -18,7 +18,7 @@ run: $(VENV)/installed
 demo: $(VENV)/installed
 	@$(BIN)/python fileserver.py demo
 
-test: lint types $(VENV)/packages
+test: lint types $(VENV)/packages $(VENV)/deployed/installed
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/installed-test
@@ -62,6 +62,12 @@ $(VENV)/packages: tests/packages.txt | $(VENV)/created
 	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $$(cat tests/packages.txt) 2>&1 | grep -v '^installed ' || true); \
 	test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$(cat tests/packages.txt); } \
 	|| { echo "the tests need these Debian packages: $$(cat tests/packages.txt | tr '\n' ' ')" >&2; exit 1; }
+	touch $@
+
+# What Apache and uWSGI run in the tests: the packages of Debian have the system's Python inside.
+$(VENV)/deployed/installed: requirements.txt | $(VENV)/packages
+	/usr/bin/python3 -m venv $(VENV)/deployed
+	$(VENV)/deployed/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	touch $@
 
 # Pins anew what pyproject.toml asks for; run it to take new versions of the libraries.

@@ -20,6 +20,7 @@ from fileserver.web.exchange import Observer, observe
 from fileserver.web.limits import register_options
 from fileserver.web.logs import access_log, log_messages
 from fileserver.web.problems import register_errors
+from fileserver.web.uwsgi_http import speak_http_by_uwsgi
 
 _MODULES = (home, limits, submissions, results, task_files, attachments, worker_files)
 
@@ -37,6 +38,7 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
+    speak_http_by_uwsgi(app)
     services = build_services(source)
     remove_other_layouts(services)
     attach_services(app, services)

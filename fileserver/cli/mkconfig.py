@@ -101,3 +101,14 @@ _command(
     "insecure_no_auth",
     "A site of nginx, in front of the application.",
 )
+_command(
+    "apache",
+    "working_directory address port server_name user virtualenv tls_certificate tls_key htpasswd group_file "
+    "insecure_no_auth",
+    "A site of Apache that runs the application by mod_wsgi.",
+)
+_command(
+    "uwsgi",
+    "working_directory address port socket user virtualenv htpasswd group_file insecure_no_auth",
+    "uWSGI, which runs the application, alone or behind nginx.",
+)

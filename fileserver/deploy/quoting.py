@@ -25,3 +25,20 @@ def _refuse(value: str, characters: str, reader: str) -> None:
     for character in characters:
         if character in value:
             raise ValueError(f"{reader} has no way to write the character {character!r}")
+
+
+def apache(value: str) -> Markup:
+    """What stands inside of the quotes of an argument of Apache. `${` would begin a variable."""
+    if "${" in value:
+        raise ValueError("Apache has no way to write the characters '${'")
+    if value.endswith("\\"):
+        raise ValueError("Apache has no way to write a backslash at the end")
+    return Markup(value.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def uwsgi(value: str) -> Markup:
+    """A value in uWSGI's ini. Magic variables and placeholders begin with `%` and `$(`, and `;` and `#` comments."""
+    _refuse(value, "%$@;#\\\"'", "uWSGI")
+    if value != value.strip():
+        raise ValueError("uWSGI has no way to write blanks at the ends")
+    return Markup(value)

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from fileserver.core.errors import SettingsError
 from fileserver.deploy import quoting
 from fileserver.deploy.deployment import Deployment, option
+from fileserver.deploy.embedded import in_apache, in_uwsgi
 
 Quote = Callable[[str], Markup]
 
@@ -28,10 +29,13 @@ class Format:
 
     template: str
     quote: Quote
+    more: Callable[[Deployment], dict[str, Any]] = lambda deployment: {"readers": None}
 
 
 FORMATS = {
     "nginx": Format("nginx.conf.j2", quoting.nginx),
+    "apache": Format("apache.conf.j2", quoting.apache, in_apache),
+    "uwsgi": Format("uwsgi.ini.j2", quoting.uwsgi, in_uwsgi),
 }
 
 
@@ -43,7 +47,8 @@ def render(name: str, deployment: Deployment) -> str:
             chosen.quote(text)
         except ValueError as error:
             raise SettingsError(f"{option(field)}: {error}") from None
-    return _environment(chosen.quote).get_template(chosen.template).render(deployment=deployment, readers=None)
+    template = _environment(chosen.quote).get_template(chosen.template)
+    return template.render(deployment=deployment, **chosen.more(deployment))
 
 
 def _texts(deployment: Deployment) -> Iterator[tuple[str, str]]:

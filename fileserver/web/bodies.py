@@ -167,6 +167,8 @@ def refuse_unclear_framing() -> None:
         raise InvalidRequest("Content-Length is not a number")
     if coding is not None and coding.strip().lower() != "chunked":
         raise InvalidRequest("Transfer-Encoding must be chunked")
+    if coding is not None and request.environ.get("CONTENT_LENGTH"):
+        raise InvalidRequest("Content-Length and Transfer-Encoding tell two ends of the body")
 
 
 def refuse_conditional_write() -> None:

@@ -223,7 +223,8 @@ def _send(response: Response, stored: StoredFile, spans: list[_Span] | None) -> 
 
 def _wrap(piece: FileSlice) -> Iterable[bytes]:
     """Hand *piece* to the server's own file sending, where that respects its end and not only its file's."""
-    if piece.connection:
+    # uWSGI sends the file that it is given from its beginning to its end, by a thread that does nothing else.
+    if piece.connection or ("uwsgi.version" in request.environ and piece.left_bytes == piece.stored.size_bytes):
         wrapper: Callable[[FileSlice, int], Iterable[bytes]] = request.environ["wsgi.file_wrapper"]
         exchange = current_exchange()
         piece.on_close = exchange.end

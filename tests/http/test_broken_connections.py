@@ -58,7 +58,11 @@ def test_a_half_closed_connection_is_told_what_is_wrong(real_server: HttpServer)
         start_put(client, path, 1000, b"only this")
         client.socket.shutdown(socket.SHUT_WR)
         try:
-            assert_problem(client.read_final("PUT"), "incomplete-body", real_server)
+            response = client.read_final("PUT")
+            if real_server.target == "apache":
+                assert response.status == 500, "it is Apache that misses the rest, and has one answer to that"
+            else:
+                assert_problem(response, "incomplete-body", real_server)
         except (CutResponse, ConnectionResetError):
             pass  # closed without an answer, which a dead client does not miss
     assert real_server.get(path).status == 404

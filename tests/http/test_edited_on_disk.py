@@ -11,6 +11,7 @@ import pytest
 from tests.support.checks import archive_files, assert_problem
 from tests.support.messages import fresh_bytes, fresh_id, sha1
 from tests.support.pool import MakeServer
+from tests.support.resources import give_to_the_server
 from tests.support.targets import Server
 
 
@@ -58,6 +59,7 @@ def test_task_file_under_another_name_is_not_served(unaided_server: Server, how)
         unaided_server.directory / "tasks" / sha1(content)[0] / sha1(content),
         unaided_server.directory / "tasks" / other[0] / other,
     )
+    give_to_the_server(unaided_server.directory, "tasks")
     assert_problem(unaided_server.get(f"/tasks/{other}"), "not-found", unaided_server)
 
 
@@ -90,6 +92,7 @@ def test_copied_submission_has_an_archive_of_its_own(server: Server):
     name, copy = fresh_id(), fresh_id()
     server.submit(name, {"dir/a": b"1"})
     shutil.copytree(server.directory / "submissions" / name, server.directory / "submissions" / copy)
+    give_to_the_server(server.directory, f"submissions/{copy}")
     assert archive_files(server, copy) == {"dir/a": b"1"}
 
 

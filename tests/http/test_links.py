@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.checks import archive_entries
 from tests.support.messages import fresh_bytes, fresh_id, sha1
+from tests.support.resources import give_to_the_server
 from tests.support.targets import HttpServer, Server
 
 
@@ -33,6 +34,7 @@ def test_linked_task_files_are_not_followed(server: Server, secret: Path):
         (server.directory / folder / name[0]).mkdir(parents=True, exist_ok=True)
         (server.directory / folder / name[0] / name).unlink(missing_ok=True)
         os.symlink(secret, server.directory / folder / name[0] / name)
+        give_to_the_server(server.directory, folder)
     assert server.get(f"/tasks/{name}").status == 404
     assert server.post_form("/tasks", {"a": b"secret"}).status == 200
     assert server.get(f"/tasks/{name}").body == b"secret"
@@ -97,6 +99,7 @@ def test_damaged_task_file_of_the_original_server(server: Server):
     old = server.directory / "exercises" / name[0] / name
     old.parent.mkdir(parents=True, exist_ok=True)
     old.write_bytes(content[:-1])
+    give_to_the_server(server.directory, "exercises")
     assert server.get(f"/exercises/{name}").status == 404
     assert server.post_form("/exercises", {"a": content}).status == 200
     assert server.get(f"/exercises/{name}").body == content

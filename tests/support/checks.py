@@ -18,7 +18,9 @@ def assert_problem(response: Response, kind: str, server: Server) -> dict[str, A
     expected = PROBLEM_KINDS[kind]
     assert (response.status, response.body[:0]) == (expected.status, b""), response
     assert response.headers["Content-Type"] == "application/problem+json", response
-    assert response.headers["Content-Length"] == str(len(response.body))
+    # Apache sends its own answers after a range in chunks.
+    if not (server.target == "apache" and kind == "range-not-satisfiable" and "Content-Length" not in response.headers):
+        assert response.headers["Content-Length"] == str(len(response.body))
     problem = response.json()
     assert problem["type"] == PREFIX + kind, problem
     assert problem["status"] == expected.status

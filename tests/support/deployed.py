@@ -14,7 +14,7 @@ from tests.support.targets import HttpServer
 
 HTPASSWD = "FILESERVER_HTPASSWD_FILE"
 
-_NGINX = """\
+NGINX = """\
 daemon off;
 user root;
 worker_processes 2;
@@ -54,7 +54,7 @@ def nginx_server(directory: Path, *, env: Mapping[str, str] | None = None) -> It
         options = ["--working-directory", directory, "--htpasswd", settings[HTPASSWD], "--address", "127.0.0.1"]
         options += ["--port", port, "--upstream", "{}:{}".format(*application.address)]
         (folder / "site.conf").write_text(mkconfig("nginx", *options, env=env))
-        (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
+        (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
         command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
         assert checked.returncode == 0, checked.stderr

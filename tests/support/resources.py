@@ -1,5 +1,6 @@
 """What is stored for tests: one resource of every kind, once a server, and files of the original server."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -80,10 +81,19 @@ def resource(server: Server, kind: str) -> Resource:
     return server.stored[kind]
 
 
+def give_to_the_server(directory: Path, folder: str) -> None:
+    """Let what a test has put into *folder* belong to the user that the server in *directory* runs as."""
+    owner = directory.stat()
+    top = directory / folder
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def store_as_the_original(directory: Path, content: bytes) -> Path:
     """Put a task file where the original server kept it; return its path, which ends with its hash."""
     name = sha1(content)
     path = directory / "exercises" / name[0] / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+    give_to_the_server(directory, "exercises")
     return path

@@ -23,12 +23,12 @@ MAY_IMPORT = {
     "maintenance": {"core", "storage", "grading", "services"},
     "web": {"_version", "core", "storage", "grading", "services", "maintenance"},
     "configuration": {"core"},
-    "deploy": {"core"},
     "app": {"_version", "core", "storage", "grading", "services", "maintenance", "web", "configuration"},
+    "mod_wsgi": {"configuration", "app"},
+    "deploy": {"core", "configuration"},
     "cli": {
         "_version",
         "core",
-        "deploy",
         "storage",
         "grading",
         "services",
@@ -36,6 +36,7 @@ MAY_IMPORT = {
         "web",
         "configuration",
         "app",
+        "deploy",
     },
     "__init__": {"_version", "app"},
 }
