@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 from flask import Flask
@@ -32,6 +33,13 @@ def workers_for_cores() -> int:
     return min(max(_MIN_WORKERS, len(os.sched_getaffinity(0))), _MAX_WORKERS)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End the process in good order; it is on its way already if it is told so again."""
+    for ending in _ENDING:
+        signal.signal(ending, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def _heed_early_signals(arbiter: Arbiter, worker: Worker) -> None:
     """Let a new worker end when it is told to, from its fork on.
 
@@ -39,7 +47,7 @@ def _heed_early_signals(arbiter: Arbiter, worker: Worker) -> None:
     reads here: a server that is stopped just after its start would wait for this worker for the whole graceful time.
     """
     for number in _ENDING:
-        signal.signal(number, lambda number, frame: sys.exit(0))
+        signal.signal(number, _leave)
     while not arbiter.SIG_QUEUE.empty():
         if arbiter.SIG_QUEUE.get_nowait() in _ENDING:
             sys.exit(0)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checks import assert_problem
 from tests.support.clients import CREDENTIALS, RawClient
 from tests.support.deployed import nginx_server
 from tests.support.memory import processes
 from tests.support.messages import basic_auth, fresh_bytes, fresh_id, sha1
+from tests.support.servers import kill
 from tests.support.targets import HttpServer
 
 pytestmark = pytest.mark.server
@@ -99,6 +101,13 @@ def test_files_are_sent_from_the_disk_with_the_headers_of_the_application(tmp_pa
         finally:
             for process in processes(application.pid):
                 os.kill(process, signal.SIGCONT)
+
+
+def test_an_application_that_is_gone_is_told_as_a_problem(tmp_path: Path) -> None:
+    with nginx_server(tmp_path / "work") as server:
+        kill(server.behind[0])
+        for method, path in (("GET", "/"), ("GET", "/results/x.zip"), ("PUT", "/results/x.zip")):
+            assert_problem(server.request(method, path), "unreachable", server)
 
 
 def test_an_archive_that_is_missing_is_built_by_the_application(server: HttpServer) -> None:

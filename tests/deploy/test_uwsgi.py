@@ -66,6 +66,7 @@ def test_a_reload_ends_nothing(tmp_path: Path):
             client.send(body[1000:])
             assert client.read_final("PUT").status == 200
         assert wait_until(lambda: not before & set(processes(server.pid)[1:]), 20)
+        assert wait_until(lambda: len(processes(server.pid)[1:]) == len(before), 20)
         assert wait_until(lambda: answers(server), 20)
         assert server.get("/results/a.zip").body == body
 

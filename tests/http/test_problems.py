@@ -60,7 +60,8 @@ ON_EVERY_SERVER = {
     "unsupported-media-type": provoke_unsupported_media_type,
 }
 # With settings or a state of their own; body-timeout is in test_broken_connections.py, length-required in
-# test_hostile_requests.py, quota-exceeded in test_limits.py, storage-failed in tests/crash/test_injected_errors.py.
+# test_hostile_requests.py, quota-exceeded in test_limits.py, storage-failed in tests/crash/test_injected_errors.py,
+# unreachable in tests/deploy/test_nginx.py.
 ELSEWHERE = {
     "length-required",
     "unauthorized",
@@ -74,6 +75,7 @@ ELSEWHERE = {
     "not-ready",
     "insufficient-storage",
     "quota-exceeded",
+    "unreachable",
 }
 
 
