@@ -6,23 +6,29 @@ from typing import cast
 from flask import Flask, request
 
 from fileserver.configuration import load_settings
+from fileserver.core.addresses import parse_peers
 from fileserver.core.errors import InvalidName, SettingsError
 from fileserver.core.sections import LogSettings
 from fileserver.core.settings import Settings
 from fileserver.maintenance.layout import remove_other_layouts
 from fileserver.maintenance.scrub import ScrubThread
 from fileserver.services import build_services
-from fileserver.web import attachments, home, limits, results, submissions, task_files, worker_files
+from fileserver.web import attachments, home, limits, results, signed_urls, submissions, task_files, worker_files
+from fileserver.web.access import require_rules
 from fileserver.web.auth import register_authentication
 from fileserver.web.bodies import refuse_conditional_write, refuse_unclear_framing, register_bodies
 from fileserver.web.context import attach_services
 from fileserver.web.exchange import Observer, observe
 from fileserver.web.limits import register_options
 from fileserver.web.logs import access_log, log_messages
+from fileserver.web.origins import refuse_cross_site
 from fileserver.web.problems import register_errors
+from fileserver.web.proxies import TrustedProxies
+from fileserver.web.rules import exact
+from fileserver.web.signed_urls import register_signed_urls
 from fileserver.web.uwsgi_http import speak_http_by_uwsgi
 
-_MODULES = (home, limits, submissions, results, task_files, attachments, worker_files)
+_MODULES = (home, limits, submissions, results, task_files, attachments, worker_files, signed_urls)
 
 
 def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask:
@@ -34,10 +40,7 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     if not isinstance(source, Settings):
         source = load_settings(flags={"working_directory": source if source is None else os.fspath(source)})
     app = Flask(__name__, static_folder="web/static", template_folder="web/templates")
-    # A worker's PUT cannot follow a redirect, so that no path is ever redirected to a tidier one.
-    app.url_map.merge_slashes = False
-    app.url_map.strict_slashes = True
-    app.url_map.redirect_defaults = False
+    exact(app.url_map)
     speak_http_by_uwsgi(app)
     services = build_services(source)
     remove_other_layouts(services)
@@ -51,13 +54,19 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     # In this order: the body is opened first, so that a refusal can read it to its end; then nobody without
     # credentials learns more than that.
     register_bodies(app)
-    register_authentication(app, source.auth.htpasswd_file)
+    register_signed_urls(app, source)
+    register_authentication(app, source.auth)
+    app.before_request(refuse_cross_site)
     app.before_request(refuse_unclear_path)
     app.before_request(refuse_unclear_framing)
     app.before_request(refuse_conditional_write)
     register_options(app)
     for module in _MODULES:
         app.register_blueprint(module.blueprint)
+    require_rules(app)
+    # Outermost, so that the log, too, knows who the client is.
+    trusted = parse_peers(source.proxy.trusted_proxies)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, trusted)  # type: ignore[method-assign]
     return app
 
 

@@ -18,8 +18,10 @@ from fileserver.cli.runserver import runserver
 from fileserver.cli.serve import serve
 from fileserver.cli.settings import settings
 from fileserver.cli.shell import shell
+from fileserver.cli.sign import sign
 from fileserver.cli.stats import stats
 from fileserver.cli.trash import trash
+from fileserver.cli.user import user
 
 
 @click.group(
@@ -39,5 +41,21 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-for command in (runserver, serve, shell, demo, settings, mkconfig, check, gc, trash, backup, restore, stats, health):
+for command in (
+    runserver,
+    serve,
+    shell,
+    demo,
+    settings,
+    mkconfig,
+    check,
+    gc,
+    trash,
+    backup,
+    restore,
+    stats,
+    health,
+    user,
+    sign,
+):
     cli.add_command(command)

@@ -6,6 +6,11 @@ FileserverError
  ├── DigestMismatch         the bytes do not have the digest that was declared for them
  ├── IncompleteBody         the sender stopped early, or its framing is broken
  ├── BodyTimeout            the sender is silent for too long
+ ├── RoleMissing            the user may not do that
+ ├── InvalidSignature       the link is not one of this server
+ ├── LinkExpired            the link was one, until lately
+ ├── CrossSite              a page of another site makes a browser write
+ ├── Exposed                no credentials are asked for, and another machine asks
  ├── NotFound               nothing is stored there
  ├── Collision              other bytes are stored under the same SHA-1
  ├── Obstructed             something that is no file lies in the file's place
@@ -67,6 +72,41 @@ class BodyTimeout(FileserverError):
     code = "body-timeout"
     title = "The body arrives too slowly"
     retryable = True
+
+
+class RoleMissing(FileserverError):
+    """The user has none of the roles that the route needs."""
+
+    code = "role-missing"
+    title = "A role is missing"
+
+
+class InvalidSignature(FileserverError):
+    """The link was not signed for this request by one of the server's keys."""
+
+    code = "invalid-signature"
+    title = "The link is not valid"
+
+
+class LinkExpired(FileserverError):
+    """The link was signed for this request, but its time is over."""
+
+    code = "link-expired"
+    title = "The link has expired"
+
+
+class CrossSite(FileserverError):
+    """A page of another site makes a browser write."""
+
+    code = "cross-site"
+    title = "Another site asks"
+
+
+class Exposed(FileserverError):
+    """Another machine asks a server that has no users."""
+
+    code = "exposed"
+    title = "Other machines need credentials"
 
 
 class NotFound(FileserverError):

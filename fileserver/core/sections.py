@@ -1,8 +1,8 @@
 """The sections of the settings: one frozen dataclass each, every setting with a default that is safe and its meaning.
 
-A setting's name is unique over all sections, so that the environment variable FILESERVER_<NAME> is, too. The types are
-int, bool, str (or none), Path (or none) and tuple of str; an int whose name ends in `_mode` is octal. docs/settings.md
-is made of these classes.
+Those on who may ask are in `access_sections`. A setting's name is unique over all sections, so that the environment
+variable FILESERVER_<NAME> is, too. The types are int, bool, str (or none), Path (or none) and tuple of str; an int
+whose name ends in `_mode` is octal. docs/settings.md is made of these classes.
 """
 
 import dataclasses
@@ -154,18 +154,6 @@ class GradingSettings(Section):
         "`nested`: entries of an archive are below `<id>/`, as the original server makes them; `flat`: they are at the "
         "root, as workers from 1.7.0 want them",
         LAYOUTS,
-    )
-
-
-@dataclass(frozen=True)
-class AuthSettings(Section):
-    """Who may use the server."""
-
-    htpasswd_file: Path | None = setting(
-        None, "the users (bcrypt, apr1, SHA-crypt); without it there is no authentication"
-    )
-    insecure_no_auth: bool = setting(
-        False, "without `htpasswd_file`, serve nevertheless where other machines can connect; for trusted networks only"
     )
 
 

@@ -1,7 +1,7 @@
 """The settings as a whole: made of plain values, typed, complete, refused early.
 
-The sections and their settings are in `fileserver.core.sections`. Reading files and the environment is the business of
-`fileserver.configuration`.
+The sections and their settings are in `fileserver.core.sections` and `access_sections`. Reading files and the
+environment is the business of `fileserver.configuration`.
 """
 
 import dataclasses
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from fileserver.core.access_sections import AuthSettings, ProxySettings
 from fileserver.core.errors import SettingsError
 from fileserver.core.sections import (
-    AuthSettings,
     DeliverySettings,
     GradingSettings,
     LimitSettings,
@@ -33,6 +33,7 @@ class Settings:
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     grading: GradingSettings = field(default_factory=GradingSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)

@@ -125,6 +125,16 @@ def raw_body() -> Incoming:
     return Incoming(body.chunks(), declared_digests(request.headers), body.announced_bytes, "the body")
 
 
+def small_body(max_bytes: int) -> bytes:
+    """The whole request body, verified, where it is a question and no content. Raises as `raw_body` does."""
+    body, content = raw_body(), b""
+    for chunk in verified(body.chunks, body.declared):
+        content += chunk
+        if len(content) > max_bytes:
+            raise InvalidRequest(f"the question has more than {max_bytes} bytes; ask in several")
+    return content
+
+
 def declared_digests(headers: Headers) -> DeclaredDigests:
     """What *headers*, of a request or of a part, declare. Raises InvalidRequest."""
     return parse_digest_fields(lambda name: ", ".join(headers.getlist(name)))

@@ -25,6 +25,11 @@ STATUSES: dict[type[errors.FileserverError], int] = {
     errors.InvalidRequest: 400,
     errors.DigestMismatch: 400,
     errors.IncompleteBody: 400,
+    errors.RoleMissing: 403,
+    errors.InvalidSignature: 403,
+    errors.LinkExpired: 403,
+    errors.CrossSite: 403,
+    errors.Exposed: 403,
     errors.NotFound: 404,
     errors.BodyTimeout: 408,
     errors.Collision: 409,
@@ -80,11 +85,11 @@ def _from_fileserver_error(error: errors.FileserverError) -> Response:
 
 
 def _from_http_exception(error: HTTPException) -> Response:
-    """Werkzeug's and Flask's own: no such route, wrong method, credentials, preconditions, ranges, media types."""
+    """Werkzeug's and Flask's own: routes, methods, credentials, guesses, preconditions, ranges, media types."""
     status = HTTPStatus(error.code or 500)
     code = "range-not-satisfiable" if status == 416 else status.phrase.lower().replace(" ", "-")
     title = "There is no such resource" if status == 404 else status.phrase
-    answer = problem(status, code, title, error.description or status.description, status >= 500)
+    answer = problem(status, code, title, error.description or status.description, status >= 500 or status == 429)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             answer.headers.add(name, value)

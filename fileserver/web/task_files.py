@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, url_for
 
 from fileserver.core.errors import InvalidRequest, NotFound
 from fileserver.core.names import Sha1
-from fileserver.web.bodies import raw_body, request_body, verified
+from fileserver.web.bodies import request_body, small_body
 from fileserver.web.context import services
 from fileserver.web.delivery import deliver
 from fileserver.web.forms import form_files
@@ -66,11 +66,7 @@ def task_file_path(sha1: Sha1) -> str:
 
 
 def _asked_hashes() -> list[Sha1]:
-    body, question = raw_body(), b""
-    for chunk in verified(body.chunks, body.declared):
-        question += chunk
-        if len(question) > _MAX_QUESTION_BYTES:
-            raise InvalidRequest(f"the question has more than {_MAX_QUESTION_BYTES} bytes; ask in several")
+    question = small_body(_MAX_QUESTION_BYTES)
     try:
         hashes = json.loads(question)["hashes"]
         if isinstance(hashes, list):

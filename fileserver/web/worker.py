@@ -10,9 +10,12 @@ from selectors import EVENT_READ
 from types import FrameType
 from typing import Any
 
+from gunicorn.errors import AppImportError
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from fileserver.core.errors import SettingsError
 from fileserver.web.context import services_of
+from fileserver.web.exposure import require_credentials
 from fileserver.web.patience import PatientSocket
 
 _FIRST_BYTE_SECONDS = 10
@@ -38,9 +41,24 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Let no header of a request, such as SCRIPT_NAME, choose which part of its path counts."""
+        """Let no header of a request, such as SCRIPT_NAME, choose which part of its path counts, or which scheme.
+
+        Which proxies are believed is the business of `fileserver.web.proxies`.
+        """
         super().check_config(cfg, log)
         cfg.set("forwarder_headers", "")
+        cfg.set("secure_scheme_headers", {})
+
+    def load_wsgi(self) -> None:
+        """Take the application, unless other machines could reach it without credentials.
+
+        Only now the sockets are known, be they given, passed by systemd, or of each worker its own.
+        """
+        super().load_wsgi()
+        try:
+            require_credentials(self.sockets, services_of(self.wsgi).settings)
+        except SettingsError as error:
+            raise AppImportError(str(error)) from None
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection. Where there are no descriptors left, the worker goes on with those that it has."""

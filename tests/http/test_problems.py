@@ -76,6 +76,12 @@ ELSEWHERE = {
     "insufficient-storage",
     "quota-exceeded",
     "unreachable",
+    "role-missing",
+    "invalid-signature",
+    "link-expired",
+    "cross-site",
+    "exposed",
+    "too-many-requests",
 }
 
 

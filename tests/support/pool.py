@@ -47,7 +47,7 @@ class ServerPool:
         self.variants: dict[str, Sections] = {
             "default": {},
             "strict": STRICT,
-            "secured": {"auth": {"htpasswd_file": write_htpasswd(folder / "htpasswd")}},
+            "secured": {"auth": {"htpasswd_file": write_htpasswd(folder / "htpasswd"), "max_failed_logins": 10_000}},
         }
         self._stack = ExitStack()
         self._servers: dict[tuple[str, str], Server | Exception] = {}

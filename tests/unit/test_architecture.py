@@ -20,14 +20,16 @@ MAY_IMPORT = {
     "storage": {"core"},
     "grading": {"core", "storage"},
     "services": {"core", "storage", "grading"},
+    "accounts": {"core", "storage"},
     "maintenance": {"core", "storage", "grading", "services"},
-    "web": {"_version", "core", "storage", "grading", "services", "maintenance"},
+    "web": {"_version", "accounts", "core", "storage", "grading", "services", "maintenance"},
     "configuration": {"core"},
     "app": {"_version", "core", "storage", "grading", "services", "maintenance", "web", "configuration"},
     "mod_wsgi": {"configuration", "app"},
     "deploy": {"core", "configuration"},
     "cli": {
         "_version",
+        "accounts",
         "core",
         "storage",
         "grading",
@@ -40,7 +42,7 @@ MAY_IMPORT = {
     },
     "__init__": {"_version", "app"},
 }
-WITHOUT_HTTP = {"core", "storage", "grading", "services", "maintenance", "configuration"}
+WITHOUT_HTTP = {"accounts", "core", "storage", "grading", "services", "maintenance", "configuration"}
 HTTP = {"click", "flask", "gunicorn", "jinja2", "werkzeug"}
 INPUT_AND_OUTPUT = {
     "asyncio",
