@@ -1,6 +1,5 @@
 """Gunicorn inside this process, with the options that this server wants; `runserver` and `serve` run it."""
 
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -15,22 +14,7 @@ from gunicorn.workers.base import Worker
 from fileserver.web.worker import PatientWorker
 
 WORKER_CLASS = f"{PatientWorker.__module__}.{PatientWorker.__qualname__}"
-THREADS = 16
-"""For each worker: a transfer holds a thread, but mostly waits."""
-
-KEEPALIVE_SECONDS = 75
-"""Longer than the 60 that nginx keeps a connection for, so that it is not closed just when nginx uses it again."""
-
-GRACEFUL_SECONDS = 60
-
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_MIN_WORKERS = 2
-_MAX_WORKERS = 8
-
-
-def workers_for_cores() -> int:
-    """One for each core that this process may use: they hash and compress. Two at least, for when one dies."""
-    return min(max(_MIN_WORKERS, len(os.sched_getaffinity(0))), _MAX_WORKERS)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -44,6 +44,7 @@ _OPTIONS = {
     "upstream_protocol": click.option(
         "--upstream-protocol", type=click.Choice(["http", "uwsgi"]), help="What it speaks there.  [http]"
     ),
+    "access_log": click.option("--access-log", metavar="FILE", help="The access log.  [the setting access_log_file]"),
     "insecure_no_auth": click.option(
         "--insecure-no-auth", is_flag=True, help="Listen for other machines without --htpasswd nevertheless."
     ),
@@ -103,12 +104,21 @@ _command(
 )
 _command(
     "apache",
-    "working_directory address port server_name user virtualenv tls_certificate tls_key htpasswd group_file "
+    "working_directory address port server_name user virtualenv tls_certificate tls_key htpasswd group_file public_url "
     "insecure_no_auth",
     "A site of Apache that runs the application by mod_wsgi.",
 )
 _command(
     "uwsgi",
-    "working_directory address port socket user virtualenv htpasswd group_file insecure_no_auth",
+    "working_directory address port socket user virtualenv htpasswd group_file public_url insecure_no_auth",
     "uWSGI, which runs the application, alone or behind nginx.",
 )
+
+
+_SERVICE = (
+    "working_directory address port socket user htpasswd group_file public_url tls_certificate tls_key virtualenv "
+    "insecure_no_auth"
+)
+_command("gunicorn", _SERVICE, "A configuration file of gunicorn, for the application.")
+_command("systemd", f"{_SERVICE} access_log", "A unit of systemd that runs `serve`, with few rights.")
+_command("logrotate", "access_log user", "How logrotate turns the access log over.")

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from fileserver.app import create_app
-from fileserver.cli.gunicorn import GRACEFUL_SECONDS, KEEPALIVE_SECONDS, THREADS, Gunicorn, workers_for_cores
+from fileserver.cli.gunicorn import Gunicorn
 from fileserver.cli.listeners import Address, listeners, parse_addresses, passed_listeners, shown
 from fileserver.cli.options import directory_option
 from fileserver.configuration import load_settings
+from fileserver.deploy.processes import GRACEFUL_SECONDS, KEEPALIVE_SECONDS, THREADS, processes_for_cores
 from fileserver.web.exposure import require_credentials
 
 _DEFAULT_ADDRESS: Address = ("127.0.0.1", 9999)
@@ -99,7 +100,7 @@ def serve(
     with listeners(_wanted(addresses, paths, bool(passed)), paths) as opened:
         require_credentials([*passed, *opened], settings)
         app = create_app(settings)
-        workers = workers or workers_for_cores()
+        workers = workers or processes_for_cores()
         where = ", ".join(shown(listener, "https" if tls else "http") for listener in [*passed, *opened])
         what = f"Serving {settings.storage.working_directory} on {where}, {workers} workers of {threads} threads"
         for listener in passed:

@@ -12,7 +12,7 @@ from fileserver.core.settings import Settings
 from fileserver.deploy import values
 from fileserver.deploy.values import Address, PublicUrl
 
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _DEFAULT_UPSTREAM = Address("127.0.0.1", 9999)
 
 
@@ -39,6 +39,7 @@ class Deployment:
     upstream: Address = _DEFAULT_UPSTREAM
     upstream_protocol: str = "http"
     insecure_no_auth: bool = False
+    access_log: Path | None = None
 
     @property
     def site(self) -> str:
@@ -60,7 +61,7 @@ class Deployment:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses to listen on: of this machine only where nobody is asked for credentials; none for all."""
-        return self.address or (() if self.htpasswd or self.insecure_no_auth else (_LOOPBACK,))
+        return self.address or (() if self.htpasswd or self.insecure_no_auth else (LOOPBACK,))
 
 
 def _all(check: Callable[[str], str]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
@@ -83,6 +84,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "upstream": values.upstream,
     "upstream_protocol": str,
     "insecure_no_auth": bool,
+    "access_log": values.path,
 }
 
 _NEEDS = (
@@ -113,14 +115,20 @@ def make_deployment(given: Mapping[str, Any], settings: Settings, virtualenv: Pa
     """
     chosen = {name: value for name, value in given.items() if value not in (None, False, ())}
     _refuse_contradictions(chosen)
-    defaults = {"working_directory": settings.storage.working_directory, "virtualenv": virtualenv}
+    defaults = {
+        "working_directory": settings.storage.working_directory,
+        "virtualenv": virtualenv,
+        "access_log": settings.log.access_log_file,
+    }
     if not chosen.get("insecure_no_auth"):
         defaults["htpasswd"] = settings.auth.htpasswd_file
     merged = {name: value for name, value in defaults.items() if value is not None} | chosen
     for one, other in _NEEDS:
         if one in merged and other not in merged:
             raise SettingsError(f"{option(one)} needs {option(other)}")
-    if "working_directory" not in merged:
+    if "working_directory" not in given:
+        merged["working_directory"] = "/"  # The format says nothing of it.
+    elif "working_directory" not in merged:
         raise SettingsError("--working-directory is missing, and no setting names one")
     checked = {name: _checked(name, value) for name, value in merged.items()}
     deployment = Deployment(limits=settings.limits, **checked)

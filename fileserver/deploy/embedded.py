@@ -1,43 +1,30 @@
 """What the templates of Apache and uWSGI say beyond the options: both run the application in their own processes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from fileserver.configuration import SETTINGS_FILE
 from fileserver.core.errors import SettingsError
 from fileserver.deploy.deployment import Deployment
+from fileserver.deploy.processes import DEFAULT_PORT, of_processes
+from fileserver.deploy.readers import READERS
 from fileserver.deploy.values import Address
-
-READERS = {
-    "tasks": ("api", "worker", "author", "admin"),
-    "submission_archives": ("api", "worker", "admin"),
-    "results": ("api", "admin"),
-}
-"""The folders that Apache sends files from, and the roles that may read them."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SCRIPT = "mod_wsgi.py"
-_DEFAULT_PORT = 9999
-_MIN_PROCESSES = 2
-_MAX_PROCESSES = 8
 
 
 def in_apache(deployment: Deployment) -> dict[str, Any]:
     """What apache.conf.j2 needs besides *deployment*. Raises SettingsError."""
-    return {"readers": READERS, "script": _script(deployment.virtualenv), **_common()}
+    return {"readers": READERS, "script": _script(deployment.virtualenv), **of_processes(deployment)}
 
 
 def in_uwsgi(deployment: Deployment) -> dict[str, Any]:
     """What uwsgi.ini.j2 needs besides *deployment*. Raises SettingsError."""
-    port = deployment.port or _DEFAULT_PORT
-    return {"addresses": [Address(host, port).authority for host in deployment.addresses or ("",)], **_common()}
-
-
-def _common() -> dict[str, Any]:
-    processes = min(max(_MIN_PROCESSES, len(os.sched_getaffinity(0))), _MAX_PROCESSES)
-    file = os.environ.get(SETTINGS_FILE)
-    return {"processes": processes, "settings_file": Path(file).absolute() if file else None}
+    port = deployment.port or DEFAULT_PORT
+    return {
+        "addresses": [Address(host, port).authority for host in deployment.addresses or ("",)],
+        **of_processes(deployment),
+    }
 
 
 def _script(virtualenv: Path) -> Path:

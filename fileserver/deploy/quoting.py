@@ -42,3 +42,20 @@ def uwsgi(value: str) -> Markup:
     if value != value.strip():
         raise ValueError("uWSGI has no way to write blanks at the ends")
     return Markup(value)
+
+
+def systemd(value: str) -> Markup:
+    """What stands inside of double quotes in a unit.
+
+    Its lines do not agree on what a dollar sign, a quote and a backslash mean; the path of a program takes none.
+    """
+    for character in "$\"'\\":
+        _refuse(value, character, "a unit of systemd")
+    return Markup(value.replace("%", "%%"))
+
+
+def logrotate(value: str) -> Markup:
+    """The path of a log, inside of double quotes; logrotate takes it for a pattern."""
+    for character in '"\\*?[]{}':
+        _refuse(value, character, "logrotate")
+    return Markup(value)

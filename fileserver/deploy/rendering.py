@@ -19,6 +19,8 @@ from fileserver.core.errors import SettingsError
 from fileserver.deploy import quoting
 from fileserver.deploy.deployment import Deployment, option
 from fileserver.deploy.embedded import in_apache, in_uwsgi
+from fileserver.deploy.processes import of_logs, of_services
+from fileserver.deploy.readers import in_nginx
 
 Quote = Callable[[str], Markup]
 
@@ -29,12 +31,15 @@ class Format:
 
     template: str
     quote: Quote
-    more: Callable[[Deployment], dict[str, Any]] = lambda deployment: {"readers": None}
+    more: Callable[[Deployment], dict[str, Any]]
 
 
 FORMATS = {
-    "nginx": Format("nginx.conf.j2", quoting.nginx),
+    "nginx": Format("nginx.conf.j2", quoting.nginx, in_nginx),
     "apache": Format("apache.conf.j2", quoting.apache, in_apache),
+    "gunicorn": Format("gunicorn.conf.py.j2", quoting.python, of_services),
+    "systemd": Format("systemd.service.j2", quoting.systemd, of_services),
+    "logrotate": Format("logrotate.j2", quoting.logrotate, of_logs),
     "uwsgi": Format("uwsgi.ini.j2", quoting.uwsgi, in_uwsgi),
 }
 
@@ -47,8 +52,11 @@ def render(name: str, deployment: Deployment) -> str:
             chosen.quote(text)
         except ValueError as error:
             raise SettingsError(f"{option(field)}: {error}") from None
-    template = _environment(chosen.quote).get_template(chosen.template)
-    return template.render(deployment=deployment, **chosen.more(deployment))
+    template, more = _environment(chosen.quote).get_template(chosen.template), chosen.more(deployment)
+    try:
+        return template.render(deployment=deployment, **more)
+    except ValueError as error:
+        raise SettingsError(f"a value in a file cannot be written: {error}") from None
 
 
 def _texts(deployment: Deployment) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,11 @@ class PublicUrl:
     authority: str
     host: str
 
+    @property
+    def text(self) -> str:
+        """The whole of it."""
+        return f"{self.scheme}://{self.authority}"
+
 
 def text(value: str) -> str:
     """*value* if it is one line of visible text."""

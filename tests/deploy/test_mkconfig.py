@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fileserver.deploy.readers import READERS
+from fileserver.web.rules import RULES
 from tests.support.deployed import mkconfig
 from tests.support.servers import REPOSITORY, free_port
 
@@ -72,3 +74,14 @@ def test_nginx_reads_every_path_as_one_value(tmp_path: Path, name: str) -> None:
     command = ["nginx", "-t", "-p", str(tmp_path), "-c", str(tmp_path / "conf"), "-e", "stderr"]
     told = subprocess.run(command, capture_output=True, text=True).stderr
     assert f'cannot load certificate "{tmp_path / name / "certificate"}"' in told
+
+
+def test_who_reads_from_the_disk_may_do_so_by_the_rules_of_the_application() -> None:
+    paths = {
+        "tasks": "/tasks/<sha1>",
+        "submission_archives": "/submission_archives/<name>",
+        "results": "/results/<name>",
+    }
+    assert {folder: set(roles) for folder, roles in READERS.items()} == {
+        folder: set(RULES["GET", path]) for folder, path in paths.items()
+    }

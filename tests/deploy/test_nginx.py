@@ -1,5 +1,6 @@
 """What nginx does itself, in front of the application."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.checks import assert_problem
 from tests.support.clients import CREDENTIALS, RawClient
+from tests.support.credentials import bcrypt_line
 from tests.support.deployed import nginx_server
 from tests.support.memory import processes
 from tests.support.messages import basic_auth, fresh_bytes, fresh_id, sha1
@@ -146,3 +148,39 @@ def test_a_large_body_goes_through_in_chunks(server: HttpServer) -> None:
 def test_who_is_not_in_the_password_file_is_told_so(server: HttpServer) -> None:
     assert server.get("/", {"Authorization": basic_auth(CREDENTIALS[0], "wrong")}).status == 401
     assert server.get("/", {"Authorization": basic_auth(*CREDENTIALS)}).status == 200
+
+
+def test_roles_hold_for_what_is_on_the_disk(tmp_path: Path) -> None:
+    """Those who have lost no role are served by nginx alone; all others are for the application to decide."""
+    users = {name: f"secret of {name}" for name in ("api", "worker", "author", "odd ~user", "none")}
+    (tmp_path / "htpasswd").write_text("".join(bcrypt_line(*pair) for pair in users.items()))
+    (tmp_path / "groups").write_text('api: api\nworker: worker "odd ~user"\nauthor: author\n')
+    files = {"HTPASSWD": "htpasswd", "GROUP": "groups"}
+    env = {f"FILESERVER_{name}_FILE": str(tmp_path / file) for name, file in files.items()}
+    with nginx_server(tmp_path / "work", env=env) as server:
+        server.address.credentials = ("api", users["api"])
+        task, archive, result = stored_paths(server)
+        expected = {
+            "api": [200, 200, 200],
+            "worker": [200, 200, 403],
+            "odd ~user": [200, 200, 403],
+            "author": [200, 403, 403],
+            "none": [403, 403, 403],
+        }
+        for user, statuses in expected.items():
+            server.address.credentials = (user, users[user])
+            assert [server.get(path).status for path in (task, archive, result)] == statuses, user
+            assert [server.head(path).status for path in (task, archive, result)] == statuses, user
+
+
+def test_a_signed_link_goes_without_credentials(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text("11" * 32)
+    with nginx_server(tmp_path / "work", env={"FILESERVER_SIGNING_KEY_FILE": str(keys)}) as server:
+        for path in stored_paths(server):
+            question = json.dumps({"method": "GET", "path": path}).encode()
+            link = server.request("POST", "/sign", question).json()["url"]
+            assert server.get(link, NOBODY).body == server.get(path).body
+            assert server.request("PUT", link, b"x", NOBODY).status == 403
+            assert server.get(f"{path}?{link.partition('?')[2]}x", NOBODY).status == 403

@@ -52,6 +52,8 @@ def nginx_server(directory: Path, *, env: Mapping[str, str] | None = None) -> It
     settings |= {"FILESERVER_ACCEL_REDIRECT_PREFIX": "/_stored"}
     with gunicorn_server(directory, env=settings) as application:
         options = ["--working-directory", directory, "--htpasswd", settings[HTPASSWD], "--address", "127.0.0.1"]
+        if "FILESERVER_GROUP_FILE" in settings:
+            options += ["--group-file", settings["FILESERVER_GROUP_FILE"]]
         options += ["--port", port, "--upstream", "{}:{}".format(*application.address)]
         (folder / "site.conf").write_text(mkconfig("nginx", *options, env=env))
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder))

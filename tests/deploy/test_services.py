@@ -1,0 +1,75 @@
+"""The configurations of services: gunicorn, systemd and logrotate, read by those programs themselves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.deployed import mkconfig
+from tests.support.messages import fresh_bytes
+from tests.support.servers import REPOSITORY, free_port, running
+
+pytestmark = pytest.mark.server
+
+NAMES = ["plain", "with spaces", "per%cent", "ä", "#"]
+UNWRITABLE = ["a$dollar", 'a"quote', "an'apostrophe", "back\\slash"]
+
+
+@pytest.mark.parametrize("name", ["plain", "with 'spaces'", "$HOME"])
+def test_gunicorn_serves_by_its_file(tmp_path: Path, name: str) -> None:
+    port = free_port()
+    options = ["--working-directory", tmp_path / name, "--port", port]
+    (tmp_path / "gunicorn.conf.py").write_text(mkconfig("gunicorn", *options))
+    command = [sys.executable, "-m", "gunicorn", "-c", str(tmp_path / "gunicorn.conf.py")]
+    with running(command, {}, tmp_path / name, port) as server:
+        content = fresh_bytes()
+        assert server.put("/results/a.zip", content).status == 200
+        assert (tmp_path / name / "results" / "a.zip").read_bytes() == content
+
+
+def systemd_analyze(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, name: str) -> None:
+    virtualenv = tmp_path / name
+    (virtualenv / "bin").mkdir(parents=True)
+    program = virtualenv / "bin" / "recodex-fileserver"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    options = ["--working-directory", tmp_path / name / "work", "--htpasswd", tmp_path / name / "htpasswd"]
+    options += ["--virtualenv", virtualenv, "--user", "root", "--public-url", "https://files.example.org"]
+    unit = tmp_path / "recodex-fileserver.service"
+    unit.write_text(mkconfig("systemd", *options))
+    checked = systemd_analyze("verify", "--man=no", unit)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_what_a_unit_cannot_write_is_refused(name: str) -> None:
+    command = [sys.executable, "mkconfig.py", "systemd", "--working-directory", f"/srv/{name}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: --working-directory: a unit of systemd has no way to write")
+
+
+def test_the_unit_exposes_little(tmp_path: Path) -> None:
+    unit = tmp_path / "recodex-fileserver.service"
+    unit.write_text(mkconfig("systemd", "--working-directory", "/srv/fileserver"))
+    checked = systemd_analyze("security", "--offline=true", "--threshold=20", unit)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_logrotate_understands_its_file(tmp_path: Path) -> None:
+    log = tmp_path / "log folder" / "access.log"
+    log.parent.mkdir()
+    log.write_text("a line\n")
+    (tmp_path / "rotate").write_text(mkconfig("logrotate", "--access-log", log, "--user", "root"))
+    (tmp_path / "rotate").chmod(0o644)
+    command = ["logrotate", "--force", "--state", str(tmp_path / "state"), str(tmp_path / "rotate")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (log.parent / "access.log.1").read_text() == "a line\n"
+    assert not log.exists(), "the server makes the new one"
