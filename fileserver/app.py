@@ -13,7 +13,17 @@ from fileserver.core.settings import Settings
 from fileserver.maintenance.layout import remove_other_layouts
 from fileserver.maintenance.scrub import ScrubThread
 from fileserver.services import build_services
-from fileserver.web import attachments, home, limits, results, signed_urls, submissions, task_files, worker_files
+from fileserver.web import (
+    attachments,
+    home,
+    limits,
+    metrics,
+    results,
+    signed_urls,
+    submissions,
+    task_files,
+    worker_files,
+)
 from fileserver.web.access import require_rules
 from fileserver.web.auth import register_authentication
 from fileserver.web.bodies import refuse_conditional_write, refuse_unclear_framing, register_bodies
@@ -21,6 +31,7 @@ from fileserver.web.context import attach_services
 from fileserver.web.exchange import Observer, observe
 from fileserver.web.limits import register_options
 from fileserver.web.logs import access_log, log_messages
+from fileserver.web.metrics import count_requests
 from fileserver.web.origins import refuse_cross_site
 from fileserver.web.problems import register_errors
 from fileserver.web.proxies import TrustedProxies
@@ -28,7 +39,7 @@ from fileserver.web.rules import exact
 from fileserver.web.signed_urls import register_signed_urls
 from fileserver.web.uwsgi_http import speak_http_by_uwsgi
 
-_MODULES = (home, limits, submissions, results, task_files, attachments, worker_files, signed_urls)
+_MODULES = (home, limits, metrics, submissions, results, task_files, attachments, worker_files, signed_urls)
 
 
 def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask:
@@ -46,7 +57,7 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     remove_other_layouts(services)
     attach_services(app, services)
     log_messages(source.log)
-    observe(app, _observers(source.log))
+    observe(app, [count_requests(app, services), *_observers(source.log)])
     register_errors(app)
     if source.maintenance.scrub_every_hours:
         # With the first request, not now: a thread does not survive the fork of a preloaded application.

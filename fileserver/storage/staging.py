@@ -249,6 +249,11 @@ class Staging:
             if lock is not None:
                 return path, lock
 
+    def transactions(self) -> list[Path]:
+        """The folders of the transactions in progress, and of those that a dead process has left."""
+        paths = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(path for path in paths if _TRANSACTION.fullmatch(path.name))
+
     def recover(self) -> int:
         """Remove what dead processes left; live transactions are left alone. Returns how many were dead.
 
@@ -257,8 +262,8 @@ class Staging:
         self._next_sweep = time.monotonic() + _SWEEP_SECONDS
         dead = 0
         try:
-            for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
-                if _TRANSACTION.fullmatch(path.name) and (lock := _lock_folder(path)) is not None:
+            for path in self.transactions():
+                if (lock := _lock_folder(path)) is not None:
                     self._remove(path, lock)
                     dead += 1
         except OSError as error:

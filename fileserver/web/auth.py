@@ -58,6 +58,7 @@ class Logins:
         if self._passwords.accepts(user, password):
             self._throttle.succeeded(address, user)
             return
+        current_exchange().login_failed = True
         is_blocked = self._throttle.failed(address, user)
         whence = address or "a unix socket"
         log.warning("failed login of %s from %s%s", quoted(user), whence, "; no more for a while" * is_blocked)

@@ -44,6 +44,7 @@ class Exchange:
     """0 as long as there is no answer."""
     user: str | None = None
     """Who has proved to be that."""
+    login_failed: bool = False
     route: str | None = None
     """The rule that the path follows, with names of variables in place of their values."""
     body: _Body | None = None

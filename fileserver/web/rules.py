@@ -22,6 +22,7 @@ _TABLE: Mapping[tuple[str, str], Roles] = {
     ("GET", "/"): _MONITOR,
     ("GET", "/healthz"): _MONITOR,
     ("GET", "/readyz"): _MONITOR,
+    ("GET", "/metrics"): _MONITOR,
     ("GET", "/limits"): _MONITOR | _API | _AUTHOR,
     ("GET", "/static/<path:filename>"): _MONITOR,
     ("POST", "/submissions/<id>"): _API,
