@@ -70,16 +70,18 @@ def running(
     directory: Path,
     port: int,
     *,
+    folder: Path = REPOSITORY,
     may_fail: bool = False,
     await_ready: bool = True,
     credentials: tuple[str, str] | None = None,
 ) -> Iterator[HttpServer]:
+    """Run *command* in *folder*, which serves *directory* on *port*; without the settings of this process."""
     log = directory.with_name(f"{directory.name}.log")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FILESERVER_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=REPOSITORY,
+            cwd=folder,
             env=environment | dict(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,

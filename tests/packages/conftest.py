@@ -1,0 +1,37 @@
+"""Fixtures: each package is built once a session."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.packages.building import copy_of_the_clone, install, make
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """The one file in *folder* that matches *pattern*."""
+    (found,) = folder.glob(pattern)
+    return found
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the clone, with the wheel and the sdist in its `dist`."""
+    copy = copy_of_the_clone(tmp_path_factory.mktemp("packages") / "clone")
+    make(copy, "dist", ".venv/wheels")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def wheel(clone: Path) -> Path:
+    return only(clone / "dist", "*.whl")
+
+
+@pytest.fixture(scope="session")
+def sdist(clone: Path) -> Path:
+    return only(clone / "dist", "*.tar.gz")
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of a virtual environment that has the wheel and its requirements, and nothing else."""
+    return install(wheel, clone, tmp_path_factory.mktemp("installed") / "virtual environment")
