@@ -45,6 +45,7 @@ dist: $(VENV)/installed-test
 rpm: dist $(VENV)/wheels
 	tar --create --dereference --sort=name --owner=root --group=root --file dist/recodex-fileserver-wheels.tar \
 	  --directory $(VENV) wheels
+	cp requirements.txt dist
 	rpmbuild -ba $(RPM_OPTIONS) --define "_topdir $(CURDIR)/build/rpm" --define "_sourcedir $(CURDIR)/dist" \
 	  --define "_rpmdir $(CURDIR)/dist" --define "_srcrpmdir $(CURDIR)/dist" \
 	  --define "__python3 $(SYSTEM_PYTHON)" recodex-fileserver.spec

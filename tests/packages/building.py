@@ -23,13 +23,13 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in environment().items() if not name.startswith(left)}
 
 
-def run(command: Sequence[object], folder: Path) -> str:
-    """Run *command* in *folder*, and return what it prints. AssertionError with all of that if it fails."""
+def run(command: Sequence[object], folder: Path, given: str = "") -> str:
+    """Run *command* in *folder* with *given* as input; returns what it prints. AssertionError with that if it fails."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
         env=clean_environment(),
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
         timeout=BUILD_SECONDS,
@@ -57,7 +57,8 @@ def make(copy: Path, *targets: str) -> None:
             (ready / "wheels").symlink_to(wheels)
         for stamp in ("created", "installed", "installed-test"):
             (ready / stamp).touch()
-    run(["make", f"BIN={Path(sys.prefix) / 'bin'}", f"PYTHON={sys.executable}", *targets], copy)
+    tools = [f"BIN={Path(sys.prefix) / 'bin'}", f"PYTHON={sys.executable}", f"SYSTEM_PYTHON={SYSTEM_PYTHON}"]
+    run(["make", *tools, *targets], copy)
 
 
 def install(wheel: Path, clone: Path, virtual: Path) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages.building import copy_of_the_clone, install, make
+from tests.packages.building import copy_of_the_clone, install, make, run
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -15,7 +15,7 @@ def only(folder: Path, pattern: str) -> Path:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the clone, with the wheel and the sdist in its `dist`."""
+    """A copy of the clone, with the wheel and the sdist in its `dist`; the rpm is made there, too."""
     copy = copy_of_the_clone(tmp_path_factory.mktemp("packages") / "clone")
     make(copy, "dist", ".venv/wheels")
     return copy
@@ -29,6 +29,20 @@ def wheel(clone: Path) -> Path:
 @pytest.fixture(scope="session")
 def sdist(clone: Path) -> Path:
     return only(clone / "dist", "*.tar.gz")
+
+
+@pytest.fixture(scope="session")
+def rpm(clone: Path) -> Path:
+    make(clone, "rpm")
+    return only(clone / "dist", "*/*.rpm")
+
+
+@pytest.fixture(scope="session")
+def payload(rpm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where the files of the rpm are unpacked, its root."""
+    root = tmp_path_factory.mktemp("payload")
+    run(["sh", "-euc", 'rpm2cpio "$1" | cpio --extract --make-directories --quiet', "sh", rpm], root)
+    return root
 
 
 @pytest.fixture(scope="session")

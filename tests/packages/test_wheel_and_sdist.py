@@ -37,8 +37,9 @@ def test_the_wheel_fits_every_machine(wheel: Path) -> None:
 def test_the_sdist_is_the_project(sdist: Path, clone: Path) -> None:
     top = {".gitignore", ".ci/run"}  # of the clone only
     made = {"PKG-INFO", "setup.cfg"}
+    unversioned = (".venv/", "build/", "dist/", "recodex_fileserver.egg-info/")
     written = files_below(clone) - top
-    expected = {name for name in written if not name.startswith((".venv/", "dist/", "recodex_fileserver.egg-info/"))}
+    expected = {name for name in written if not name.startswith(unversioned)}
     found = {name for name in members(sdist) if not name.startswith("recodex_fileserver.egg-info/")}
     assert found == expected | made
 
