@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.packages.building import run
 from tests.support.gaps import not_possible
 
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 SHARED = Path("/mnt")
 """Where a machine finds the folder that it shares with this one."""
 
@@ -31,17 +33,21 @@ class Machine:
         self._root = root
         self._holder = holder
 
-    def command(self, *words: object, env: Mapping[str, str] | None = None, user: str | None = None) -> list[str]:
-        """The command that runs *words* there with no environment but *env*: as root, or as *user* (`uid:gid`)."""
-        enter = ["nsenter", f"--mount=/proc/{self._holder}/ns/mnt", "chroot", str(self._root)]
-        if user is not None:
-            enter = [*enter[:3], f"--userspec={user}", *enter[3:]]
-        given = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LC_ALL": "C.UTF-8", **(env or {})}
-        return [*enter, "env", "-i", *(f"{name}={value}" for name, value in given.items()), *map(str, words)]
+    def command(
+        self, *words: object, env: Mapping[str, str] | None = None, user: str = "0:0", folder: object = "/"
+    ) -> list[str]:
+        """The command that runs *words* there: with no environment but *env*, as *user* and its group, in *folder*."""
+        enter = ["nsenter", f"--mount=/proc/{self._holder}/ns/mnt"]
+        enter += ["chroot", f"--userspec={user}", str(self._root), "env", "-i", f"--chdir={folder}"]
+        given = {"PATH": PATH, "HOME": "/", "LC_ALL": "C.UTF-8", **(env or {})}
+        return [*enter, *(f"{name}={value}" for name, value in given.items()), *map(str, words)]
 
-    def run(self, *words: object, given: str = "", env: Mapping[str, str] | None = None) -> str:
-        """Run *words* there as root, with *given* as input, and return what is printed. AssertionError if it fails."""
-        return run(self.command(*words, env=env), Path("/"), given)
+    def run(self, *words: object, given: str = "", **options: Any) -> str:
+        """Run *words* there as `command` has it, with *given* as input, and return what is printed.
+
+        AssertionError if it fails.
+        """
+        return run(self.command(*words, **options), Path("/"), given)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fileserver._version import __version__
-from tests.packages.machines import SHARED, Machine, machine
+from tests.packages.machines import SHARED, Machine
 from tests.support.messages import basic_auth
 from tests.support.servers import free_port, running
 from tests.support.targets import HttpServer
@@ -19,20 +19,6 @@ PACKAGE = "recodex-fileserver"
 WORK = f"/var/lib/{PACKAGE}"
 CONFIGURATION = f"/etc/{PACKAGE}"
 UNIT = f"/usr/lib/systemd/system/{PACKAGE}.service"
-
-
-@pytest.fixture
-def bare(rpm: Path, tmp_path: Path) -> Iterator[Machine]:
-    """A machine with the rpm at hand."""
-    with machine(tmp_path / "machine", rpm.parent) as made:
-        yield made
-
-
-@pytest.fixture
-def host(bare: Machine, rpm: Path) -> Machine:
-    """A machine with the rpm installed; what it needs is there, but not known to rpm on Debian."""
-    bare.run("rpm", "--install", "--nodeps", SHARED / rpm.name)
-    return bare
 
 
 @contextmanager
