@@ -101,6 +101,12 @@ def secured_real_server(request: pytest.FixtureRequest, pool: ServerPool) -> Ite
     yield from checked(pool.get(request.param, "secured"))
 
 
+@pytest.fixture(params=TARGETS)
+def roles_server(request: pytest.FixtureRequest, pool: ServerPool) -> Iterator[Server]:
+    """A server that knows the users of `credentials.write_roles`, and signs links."""
+    yield from checked(pool.get(request.param, "roles"))
+
+
 @pytest.fixture(params=list(KINDS))
 def stored(request: pytest.FixtureRequest, server: Server) -> Resource:
     """A stored resource of each kind, to be read only."""

@@ -26,7 +26,8 @@ ALL_ROLES: Roles = frozenset(Role)
 NO_ROLES: Roles = frozenset()
 
 _WORD = re.compile(r"""\s*(?:"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|([^\s"']\S*))(?=\s|$)""")
-_ESCAPE = re.compile(r"\\(.)")
+_ESCAPES = {quote: re.compile(rf"\\([\\{quote}])") for quote in ("", '"', "'")}
+"""What a backslash stands before, by the quotes around the name; elsewhere it is itself."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def parse_groups(text: str) -> Groups:
         if parsed is None:
             continue
         group, users = parsed
+        if group not in ALL_ROLES and group.lower() in ALL_ROLES:
+            raise ValueError(f"line {number}: Apache would take the group {group} for the role {group.lower()}")
         if group not in ALL_ROLES:
             others[group] = None
             continue
@@ -73,8 +76,9 @@ def parse_group_line(line: str, number: int) -> tuple[str, list[str]] | None:
         word = _WORD.match(rest, position)
         if not word:
             raise ValueError(f"line {number} has a quote that is not closed, or within a name")
-        double, single, plain = word.groups()
-        users.append(plain if plain is not None else _ESCAPE.sub(r"\1", single if double is None else double))
+        for quote, name in zip(('"', "'", ""), word.groups(), strict=True):
+            if name is not None:
+                users.append(_ESCAPES[quote].sub(r"\1", name))
         position = word.end()
     return group.strip(), users
 

@@ -90,6 +90,7 @@ def _environment(quote: Quote) -> Environment:
     )
     environment.filters["shell"] = lambda value: Markup(shlex.quote(str(value)))
     environment.filters["bare"] = _bare
+    environment.filters["pattern"] = lambda value: quote(re.escape(str(value)))
     return environment
 
 

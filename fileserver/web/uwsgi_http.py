@@ -74,6 +74,9 @@ def speak_http_by_uwsgi(app: Flask) -> None:
         def closing(status: str, headers: _Headers, *error: Any) -> Any:
             return start_response(status, [*headers, ("Connection", "close")], *error)
 
+        if "REQUEST_URI" not in environ:  # The line of the request was not one of HTTP/1.
+            closing("400 Bad Request", [("Content-Length", "0")])
+            return []
         _complete(environ, uwsgi)
         return inner(environ, closing)
 

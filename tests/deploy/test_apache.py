@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fileserver.core.roles import Role, parse_groups
 from tests.support.clients import Address, RawClient
-from tests.support.credentials import PEOPLE, write_htpasswd
+from tests.support.credentials import PEOPLE, bcrypt_line, write_htpasswd
+from tests.support.deployed import GROUPS, HTPASSWD
 from tests.support.embedded import apache_server, reachable_folder
 from tests.support.messages import Response, basic_auth, chunked, fresh_bytes, fresh_id, sha1
 from tests.support.pool import ServerPool
@@ -20,6 +22,7 @@ from tests.support.targets import HttpServer
 pytestmark = pytest.mark.server
 
 SIZE = 300_000
+ODD_NAMES = ["plain", "a", r"a\b", r"a\\b", 'a"b', "a'b", "a b", "PLAIN"]
 
 
 @pytest.fixture
@@ -190,6 +193,33 @@ def test_groups_decide_about_what_is_on_the_disk(tmp_path: Path):
                 for path in paths
             }
     assert {key: status for key, status in seen.items() if status != 200} == {("worker", "/results/a.zip"): 403}
+
+
+@pytest.fixture(scope="module")
+def apache_with_groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HttpServer, Path]]:
+    """Apache with a result on its disk, and the group file that it reads for each request."""
+    directory, files = tmp_path_factory.mktemp("groups") / "work", tmp_path_factory.mktemp("files")
+    (directory / "results").mkdir(parents=True)
+    (directory / "results" / "a.zip").write_bytes(b"1")
+    (files / "htpasswd").write_text("".join(bcrypt_line(name, "secret") for name in ODD_NAMES))
+    (files / "groups").write_text("")
+    with apache_server(directory, env={HTPASSWD: str(files / "htpasswd"), GROUPS: str(files / "groups")}) as server:
+        yield server, server.directory.parent / GROUPS
+
+
+WORDS = ["plain", "#a plain", 'a"b', "a'b", "plain,a", "plain\ta", "  plain", '"a b"', "PLAIN a", r"a\b", r"a\\b"]
+QUOTED_WORDS = [r'"a\b"', r'"a\\b"', r"'a\b'", r'"a\"b"', r"'a\'b'", r"'a\"b'"]
+
+
+@pytest.mark.parametrize("words", [*WORDS, *QUOTED_WORDS])
+def test_apache_reads_group_files_as_the_application_does(
+    apache_with_groups: tuple[HttpServer, Path], words: str
+) -> None:
+    server, groups = apache_with_groups
+    groups.write_text(f"api: {words}\n")
+    expected = {name for name in ODD_NAMES if Role.API in parse_groups(groups.read_text()).of(name)}
+    headers = {name: {"Authorization": basic_auth(name, "secret")} for name in ODD_NAMES}
+    assert {name for name in ODD_NAMES if server.get("/results/a.zip", headers[name]).status == 200} == expected
 
 
 def test_a_path_with_blanks_and_quotes(tmp_path: Path):

@@ -150,6 +150,17 @@ def test_who_is_not_in_the_password_file_is_told_so(server: HttpServer) -> None:
     assert server.get("/", {"Authorization": basic_auth(*CREDENTIALS)}).status == 200
 
 
+def test_without_its_password_file_nothing_is_passed_on(tmp_path: Path) -> None:
+    with nginx_server(tmp_path / "work") as server:
+        paths = stored_paths(server)
+        server.log.with_name("htpasswd").unlink()
+        for path in (*paths, "/results/missing.zip", "/healthz"):
+            for headers in (NOBODY, {}, {"If-None-Match": "*"}):
+                response = server.get(path, headers)
+                assert response.status in (401, 403)
+                assert "X-Request-Id" not in response.headers, "the application was asked"
+
+
 def test_roles_hold_for_what_is_on_the_disk(tmp_path: Path) -> None:
     """Those who have lost no role are served by nginx alone; all others are for the application to decide."""
     users = {name: f"secret of {name}" for name in ("api", "worker", "author", "odd ~user", "none")}

@@ -1,7 +1,6 @@
 """Roles: each route has a rule, and each role can do what the rules say, and nothing else."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,11 @@ from fileserver.core.roles import Role
 from fileserver.web.access import require_rules
 from fileserver.web.rules import RULES
 from tests.support.checks import assert_problem
-from tests.support.credentials import bcrypt_line
-from tests.support.messages import basic_auth, fresh_id
-from tests.support.pool import MakeServer, make_flask_server
+from tests.support.credentials import WITHOUT_ROLE, credentials, write_roles
+from tests.support.messages import fresh_id
+from tests.support.pool import MakeServer
 from tests.support.servers import REPOSITORY
-from tests.support.targets import FlaskServer
+from tests.support.targets import Server
 
 EXAMPLES = {
     "filename": "x",
@@ -24,44 +23,22 @@ EXAMPLES = {
     "sha1": "a" * 40,
     "type": "student",
 }
-PASSWORD = "a secret"
 
 
 def example(rule: str) -> str:
     return re.sub(r"<(?:path:)?(\w+)>", lambda found: EXAMPLES[found[1]], rule)
 
 
-def credentials(user: str) -> dict[str, str]:
-    return {"Authorization": basic_auth(user, PASSWORD)}
-
-
-def write_files(folder: Path, groups: str) -> dict[str, str]:
-    folder.mkdir(exist_ok=True)
-    users = [*Role, "nobody", "both"]
-    (folder / "htpasswd").write_text("".join(bcrypt_line(user, PASSWORD) for user in users))
-    (folder / "groups").write_text(groups)
-    return {"htpasswd_file": str(folder / "htpasswd"), "group_file": str(folder / "groups")}
-
-
-GROUPS = "# roles\n" + "".join(f"{role}: {role}\n" for role in Role) + "worker: both\nauthor: both\nother: nobody\n"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskServer]:
-    folder = tmp_path_factory.mktemp("roles")
-    server = make_flask_server(folder / "work", {"auth": write_files(folder, GROUPS)})
-    yield server
-    server.app.extensions["fileserver"].close()
-
-
-def test_every_route_of_the_application_has_a_rule(server: FlaskServer):
+def test_every_route_of_the_application_has_a_rule(make_server: MakeServer):
     routes = {
-        (method, rule.rule) for rule in server.app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}
+        (method, rule.rule)
+        for rule in make_server().app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert routes == set(RULES)
 
 
-def test_a_route_without_a_rule_does_not_start(server: FlaskServer):
+def test_a_route_without_a_rule_does_not_start():
     from flask import Flask
 
     app = Flask("without rules")
@@ -72,16 +49,16 @@ def test_a_route_without_a_rule_does_not_start(server: FlaskServer):
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("route", RULES, ids=" ".join)
-def test_a_role_may_do_what_its_rules_say_and_nothing_else(server: FlaskServer, route: tuple[str, str], role: Role):
+def test_a_role_may_do_what_its_rules_say_and_nothing_else(roles_server: Server, route: tuple[str, str], role: Role):
     method, rule = route
-    response = server.request(method, example(rule), b"", credentials(role))
+    response = roles_server.request(method, example(rule), b"", credentials(role))
     if role in RULES[route]:
         assert response.status not in (401, 403)
     else:
-        problem = assert_problem(response, "role-missing", server)
+        problem = assert_problem(response, "role-missing", roles_server)
         assert all(allowed in problem["detail"] for allowed in RULES[route])
     if method == "GET":
-        assert (server.head(example(rule), credentials(role)).status == 403) == (role not in RULES[route])
+        assert (roles_server.head(example(rule), credentials(role)).status == 403) == (role not in RULES[route])
 
 
 def test_the_worker_may_do_these_things_only():
@@ -96,25 +73,26 @@ def test_the_worker_may_do_these_things_only():
     }
 
 
-def test_a_user_without_a_role_may_do_nothing(server: FlaskServer):
-    for method, path in (("GET", "/"), ("GET", "/healthz"), ("OPTIONS", "/tasks"), ("GET", f"/{fresh_id()}")):
-        assert_problem(server.request(method, path, b"", credentials("nobody")), "role-missing", server)
+def test_a_user_without_a_role_may_do_nothing(roles_server: Server):
+    for user in WITHOUT_ROLE:
+        for method, path in (("GET", "/"), ("GET", "/healthz"), ("OPTIONS", "/tasks"), ("GET", f"/{fresh_id()}")):
+            assert_problem(roles_server.request(method, path, b"", credentials(user)), "role-missing", roles_server)
 
 
-def test_roles_add_up(server: FlaskServer):
-    assert server.put("/results/both.zip", b"1", credentials("both")).status == 200
-    assert server.post_form("/tasks", {"a": b"1"}, credentials("both")).status == 200
-    assert server.get("/results/both.zip", credentials("both")).status == 403
+def test_roles_add_up(roles_server: Server):
+    assert roles_server.put("/results/both.zip", b"1", credentials("both")).status == 200
+    assert roles_server.post_form("/tasks", {"a": b"1"}, credentials("both")).status == 200
+    assert roles_server.get("/results/both.zip", credentials("both")).status == 403
 
 
-def test_what_is_no_route_is_told_alike_to_all_who_have_a_role(server: FlaskServer):
+def test_what_is_no_route_is_told_alike_to_all_who_have_a_role(roles_server: Server):
     for role in Role:
-        assert server.get(f"/{fresh_id()}", credentials(role)).status == 404
-        assert server.request("PATCH", "/results/x.zip", b"", credentials(role)).status == 405
+        assert roles_server.get(f"/{fresh_id()}", credentials(role)).status == 404
+        assert roles_server.request("PATCH", "/results/x.zip", b"", credentials(role)).status == 405
 
 
 def test_without_a_group_file_every_user_has_all_roles(make_server: MakeServer, tmp_path: Path):
-    settings = write_files(tmp_path, "")
+    settings = write_roles(tmp_path)
     del settings["group_file"]
     server = make_server(auth=settings)
     assert server.get("/", credentials("nobody")).status == 200
@@ -122,7 +100,7 @@ def test_without_a_group_file_every_user_has_all_roles(make_server: MakeServer, 
 
 
 def test_a_changed_group_file_holds_at_once_and_a_broken_one_does_not(make_server: MakeServer, tmp_path: Path):
-    server = make_server(auth=write_files(tmp_path, "worker: both\n"))
+    server = make_server(auth=write_roles(tmp_path, "worker: both\n"))
     assert server.get("/limits", credentials("both")).status == 403
     (tmp_path / "groups").write_text("monitor: both\n")
     assert server.get("/limits", credentials("both")).status == 200

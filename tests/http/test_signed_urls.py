@@ -10,70 +10,67 @@ from hypothesis import strategies as st
 
 from fileserver.core.signing import is_signed, parse_keys, sign
 from tests.support.checks import assert_problem
-from tests.support.credentials import PEOPLE, write_htpasswd
-from tests.support.messages import basic_auth, fresh_bytes, fresh_id
+from tests.support.credentials import credentials, write_keys, write_roles
+from tests.support.messages import fresh_bytes, fresh_id
 from tests.support.pool import MakeServer
-from tests.support.targets import FlaskServer
+from tests.support.targets import FlaskServer, Server
 
 KEYS = ["11" * 32, "22" * 32]
-API = {"Authorization": basic_auth("api", PEOPLE["api"])}
+API = credentials("api")
 
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "keys"
-    path.touch(0o600)
-    path.write_text(KEYS[0] + "\n")
-    return path
+    return write_keys(tmp_path / "keys", KEYS[0])
 
 
 @pytest.fixture
 def server(make_server: MakeServer, tmp_path: Path, key_file: Path) -> FlaskServer:
-    auth = {"htpasswd_file": str(write_htpasswd(tmp_path / "htpasswd")), "signing_key_file": str(key_file)}
-    return make_server(auth=auth, proxy={})
+    """The application in this process, for tests that change its keys or the time."""
+    return make_server(auth={**write_roles(tmp_path), "signing_key_file": str(key_file)})
 
 
-def ask(server: FlaskServer, **question: Any) -> Any:
+def ask(server: Server, **question: Any) -> Any:
     import json
 
     return server.request("POST", "/sign", json.dumps(question).encode(), API)
 
 
-def link(server: FlaskServer, method: str, path: str, seconds: int = 60) -> str:
+def link(server: Server, method: str, path: str, seconds: int = 60) -> str:
     response = ask(server, method=method, path=path, expires_in_seconds=seconds)
     assert response.status == 200, response
     return response.json()["url"]
 
 
-def test_a_link_stands_for_its_request(server: FlaskServer):
+def test_a_link_stands_for_its_request(roles_server: Server):
     path, content = f"/results/{fresh_id()}.zip", fresh_bytes()
-    assert server.put(link(server, "PUT", path), content).status == 200
-    reading = link(server, "GET", path)
-    response = server.get(reading)
+    assert roles_server.put(link(roles_server, "PUT", path), content).status == 200
+    reading = link(roles_server, "GET", path)
+    response = roles_server.get(reading)
     assert (response.status, response.body) == (200, content)
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert response.headers["Cache-Control"].startswith("private")
-    assert server.head(reading).status == 200
-    assert server.get(reading, {"Range": "bytes=0-1"}).body == content[:2]
+    assert roles_server.head(reading).status == 200
+    assert roles_server.get(reading, {"Range": "bytes=0-1"}).body == content[:2]
 
 
-def test_a_link_stands_for_nothing_else(server: FlaskServer):
+def test_a_link_stands_for_nothing_else(roles_server: Server):
     path = f"/results/{fresh_id()}.zip"
-    server.put(path, b"1", API)
-    signed = link(server, "GET", path)
+    roles_server.put(path, b"1", API)
+    signed = link(roles_server, "GET", path)
     query = signed.partition("?")[2]
     for method, other in (("PUT", path), ("DELETE", path), ("GET", "/results/other.zip"), ("GET", "/"), ("GET", "/x")):
-        assert_problem(server.request(method, f"{other}?{query}", b"", API), "invalid-signature", server)
+        assert_problem(roles_server.request(method, f"{other}?{query}", b"", API), "invalid-signature", roles_server)
     for tampered in (f"{signed}x", signed.replace("expires=", "expires=1"), f"{signed}&a=b", f"{path}?signature="):
-        assert_problem(server.get(tampered, API), "invalid-signature", server)
-    assert server.get(path, API).body == b"1"
+        assert_problem(roles_server.get(tampered, API), "invalid-signature", roles_server)
+    assert roles_server.get(path, API).body == b"1"
 
 
-def test_the_spelling_of_the_link_does_not_matter(server: FlaskServer):
-    server.put("/results/a%20b.zip", b"1", API)
-    signed = link(server, "GET", "/results/%61%20b.zip")
+def test_the_spelling_of_the_link_does_not_matter(roles_server: Server):
+    roles_server.put("/results/a%20b.zip", b"1", API)
+    signed = link(roles_server, "GET", "/results/%61%20b.zip")
     assert signed.startswith("/results/a%20b.zip?")
-    assert server.get(signed.replace("/results/a", "/results/%61")).body == b"1"
+    assert roles_server.get(signed.replace("/results/a", "/results/%61")).body == b"1"
 
 
 def test_a_link_expires(server: FlaskServer, monkeypatch: pytest.MonkeyPatch):
@@ -119,14 +116,14 @@ def test_keys_are_rotated(server: FlaskServer, key_file: Path):
     ],
     ids=str,
 )
-def test_what_cannot_be_signed_is_refused(server: FlaskServer, question: dict[str, Any]):
-    assert_problem(ask(server, **question), "invalid-request", server)
+def test_what_cannot_be_signed_is_refused(roles_server: Server, question: dict[str, Any]):
+    assert_problem(ask(roles_server, **question), "invalid-request", roles_server)
 
 
 @pytest.mark.parametrize("secured", [True, False])
 def test_without_keys_every_signature_is_refused(make_server: MakeServer, tmp_path: Path, secured: bool):
     """Also where nobody is asked for credentials: a web server in front lets such requests through."""
-    auth = {"htpasswd_file": str(write_htpasswd(tmp_path / "htpasswd"))} if secured else {}
+    auth = write_roles(tmp_path) if secured else {}
     server = make_server(auth=auth)
     server.put("/results/x.zip", b"1", API)
     for query in ("signature=x", "signature=", "expires=9999999999&signature=abc", "a=b&signature=x"):

@@ -13,6 +13,7 @@ from tests.support.servers import REPOSITORY, free_port, gunicorn_server, runnin
 from tests.support.targets import HttpServer
 
 HTPASSWD = "FILESERVER_HTPASSWD_FILE"
+GROUPS = "FILESERVER_GROUP_FILE"
 
 NGINX = """\
 daemon off;
@@ -39,6 +40,11 @@ def mkconfig(*arguments: object, env: Mapping[str, str] | None = None) -> str:
     return done.stdout
 
 
+def group_option(settings: Mapping[str, str]) -> list[str]:
+    """The option of mkconfig for the group file of *settings*."""
+    return ["--group-file", settings[GROUPS]] if GROUPS in settings else []
+
+
 @contextmanager
 def nginx_server(directory: Path, *, env: Mapping[str, str] | None = None) -> Iterator[HttpServer]:
     """Run nginx in front of gunicorn. Clients that give no credentials send those of `CREDENTIALS`, unless the
@@ -52,8 +58,7 @@ def nginx_server(directory: Path, *, env: Mapping[str, str] | None = None) -> It
     settings |= {"FILESERVER_ACCEL_REDIRECT_PREFIX": "/_stored"}
     with gunicorn_server(directory, env=settings) as application:
         options = ["--working-directory", directory, "--htpasswd", settings[HTPASSWD], "--address", "127.0.0.1"]
-        if "FILESERVER_GROUP_FILE" in settings:
-            options += ["--group-file", settings["FILESERVER_GROUP_FILE"]]
+        options += group_option(settings)
         options += ["--port", port, "--upstream", "{}:{}".format(*application.address)]
         (folder / "site.conf").write_text(mkconfig("nginx", *options, env=env))
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder))

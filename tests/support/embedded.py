@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.clients import CREDENTIALS
 from tests.support.credentials import write_htpasswd
-from tests.support.deployed import HTPASSWD, NGINX, mkconfig
+from tests.support.deployed import GROUPS, HTPASSWD, NGINX, group_option, mkconfig
 from tests.support.servers import READY_SECONDS, REPOSITORY, free_port, running, wait_until
 from tests.support.targets import HttpServer
 
@@ -31,6 +31,17 @@ AddType application/x-httpd-php .php
 AddHandler cgi-script .cgi
 AddEncoding x-gzip .gz
 AddLanguage de .de
+LoadModule alias_module {modules}/mod_alias.so
+Alias /icons/ "/usr/share/apache2/icons/"
+<Directory "/usr/share/apache2/icons">
+    Require all granted
+</Directory>
+LoadModule status_module {modules}/mod_status.so
+<Location /server-status>
+    SetHandler server-status
+    Require all granted
+</Location>
+AddHandler server-status .zip
 Include "{folder}/site.conf"
 """
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
@@ -39,6 +50,7 @@ _LOADED = (
     "mime reqtimeout rewrite setenvif ssl wsgi"
 )
 WEB_USER = "www-data"
+KEYS = "FILESERVER_SIGNING_KEY_FILE"
 
 
 def _web_user() -> str:
@@ -79,14 +91,16 @@ def _place(directory: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _secured(folder: Path, env: Mapping[str, str] | None) -> tuple[dict[str, str], tuple[str, str] | None]:
-    """The settings, with a password file in *folder*, that of *env* or one for `CREDENTIALS`, which then are sent by
-    clients that give no others."""
-    settings, passwords = dict(env or {}), folder / "htpasswd"
-    if HTPASSWD in settings:
-        shutil.copy(settings[HTPASSWD], passwords)
-    else:
-        write_htpasswd(passwords)
-    return settings | {HTPASSWD: str(passwords)}, None if HTPASSWD in (env or {}) else CREDENTIALS
+    """The settings, with copies in *folder* of the files that tell who may come in. Without a password file there is
+    one for `CREDENTIALS`, which then are sent by clients that give no others."""
+    settings, user = dict(env or {}), _web_user()
+    credentials = None if HTPASSWD in settings else CREDENTIALS
+    settings.setdefault(HTPASSWD, str(write_htpasswd(folder / "passwords")))
+    for name in {HTPASSWD, GROUPS, KEYS} & settings.keys():
+        path = shutil.copy(settings[name], folder / name)
+        shutil.chown(path, user, user)
+        settings[name] = str(path)
+    return settings, credentials
 
 
 @contextmanager
@@ -108,6 +122,7 @@ def apache_server(
         folder, port = place.parent, free_port()
         settings, credentials = _secured(folder, env)
         arguments = [*_arguments(place, port, user, environment), "--htpasswd", settings[HTPASSWD], *options]
+        arguments += group_option(settings)
         (folder / "site.conf").write_text(mkconfig("apache", *arguments, env=env))
         loads = "\n".join(f"LoadModule {name}_module {_APACHE_MODULES}/mod_{name}.so" for name in _LOADED.split())
         main = folder / "apache.conf"
@@ -146,7 +161,7 @@ def uwsgi_server(
         arguments = _arguments(place, port, user, environment)
         if HTPASSWD in settings:
             settings, _ = _secured(folder, settings)
-            arguments += ["--htpasswd", settings[HTPASSWD]]
+            arguments += ["--htpasswd", settings[HTPASSWD], *group_option(settings)]
         (folder / "site.ini").write_text(mkconfig("uwsgi", *arguments, env=env))
         command = ["/usr/bin/uwsgi", "--ini", str(folder / "site.ini")]
         with running(command, _environ(settings, environment), folder / "uwsgi", port) as server:
@@ -155,15 +170,15 @@ def uwsgi_server(
 
 
 @contextmanager
-def uwsgi_behind_nginx(directory: Path) -> Iterator[HttpServer]:
+def uwsgi_behind_nginx(directory: Path, *, env: Mapping[str, str] | None = None) -> Iterator[HttpServer]:
     """Run uWSGI on a unix socket, and nginx in front of it. Credentials as those of `nginx_server`."""
     with _place(directory) as (place, user):
         folder, port = place.parent, free_port()
-        settings, credentials = _secured(folder, {"FILESERVER_ACCEL_REDIRECT_PREFIX": "/_stored"})
+        settings, credentials = _secured(folder, {**(env or {}), "FILESERVER_ACCEL_REDIRECT_PREFIX": "/_stored"})
         socket = folder / "run" / "socket"
         socket.parent.mkdir()
         shutil.chown(socket.parent, user, user)
-        site = ["--working-directory", place, "--htpasswd", settings[HTPASSWD]]
+        site = ["--working-directory", place, "--htpasswd", settings[HTPASSWD], *group_option(settings)]
         options = ["--virtualenv", system_environment(), "--user", user, "--socket", socket]
         (folder / "site.ini").write_text(mkconfig("uwsgi", *site, *options))
         options = ["--address", "127.0.0.1", "--port", port, "--upstream", f"unix:{socket}"]
@@ -176,7 +191,8 @@ def uwsgi_behind_nginx(directory: Path) -> Iterator[HttpServer]:
             running(front, {}, folder / "nginx", port, credentials=credentials) as server,
         ):
             server.directory = place
-            assert wait_until(lambda: server.get("/healthz").status == 200, READY_SECONDS)
+            # This request is the application's alone.
+            assert wait_until(lambda: server.get("/healthz?signature=").status != 502, READY_SECONDS)
             yield server
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.support.credentials import write_htpasswd
+from tests.support.credentials import write_htpasswd, write_keys, write_roles
 from tests.support.starters import STARTERS
 from tests.support.targets import FlaskServer, Server
 
@@ -37,7 +37,7 @@ def _text(value: Any) -> str:
 
 
 class ServerPool:
-    """Servers by target (``flask``, ``gunicorn``, ``development``) and variant of the settings.
+    """Servers by target (``flask``, or one of `starters.STARTERS`) and variant of the settings.
 
     :param folder: where their working directories and logs are made
     """
@@ -48,6 +48,7 @@ class ServerPool:
             "default": {},
             "strict": STRICT,
             "secured": {"auth": {"htpasswd_file": write_htpasswd(folder / "htpasswd"), "max_failed_logins": 10_000}},
+            "roles": {"auth": {**write_roles(folder / "roles"), "signing_key_file": write_keys(folder / "keys")}},
         }
         self._stack = ExitStack()
         self._servers: dict[tuple[str, str], Server | Exception] = {}

@@ -96,7 +96,8 @@ def running(
     finally:
         stop(process)
     logged = log.read_text(errors="replace")
-    assert may_fail or "Traceback" not in logged, f"a server has logged a stack trace:\n{logged[-5000:]}"
+    trace = logged[logged.find("Traceback") :][:5000]
+    assert may_fail or "Traceback" not in logged, f"a server has logged a stack trace:\n{trace}"
 
 
 def free_port() -> int:
