@@ -112,10 +112,6 @@ class RawClient:
         """Whether anything comes before the server closes; waits for it."""
         return bool(self._reader.peek(1))
 
-    def read_rest(self) -> bytes:
-        """All that comes until the server closes."""
-        return self._reader.read()
-
     def read_final(self, method: str) -> Response:
         """Read answers until one that is not interim."""
         while True:
