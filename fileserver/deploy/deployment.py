@@ -110,8 +110,8 @@ def option(name: str) -> str:
 def make_deployment(given: Mapping[str, Any], settings: Settings, virtualenv: Path) -> Deployment:
     """Make a Deployment of the options *given*, by their fields; what is None, False or empty is not given.
 
-    The working directory and the password file are those of *settings*, *virtualenv* the environment, if no option
-    names others. Raises SettingsError, which names the option.
+    The working directory, the password file and the group file are those of *settings*, *virtualenv* the environment,
+    if no option names others. Raises SettingsError, which names the option.
     """
     chosen = {name: value for name, value in given.items() if value not in (None, False, ())}
     _refuse_contradictions(chosen)
@@ -122,6 +122,7 @@ def make_deployment(given: Mapping[str, Any], settings: Settings, virtualenv: Pa
     }
     if not chosen.get("insecure_no_auth"):
         defaults["htpasswd"] = settings.auth.htpasswd_file
+        defaults["group_file"] = settings.auth.group_file
     merged = {name: value for name, value in defaults.items() if value is not None} | chosen
     for one, other in _NEEDS:
         if one in merged and other not in merged:
