@@ -105,8 +105,8 @@ lock:
 	$(VENV)-lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --only-build-deps --all-build-deps -o requirements-build.txt pyproject.toml
 	$(VENV)-lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
-	  --no-emit-index-url --no-emit-find-links --extra test -c requirements.txt -c requirements-build.txt \
-	  -o tests/requirements.txt pyproject.toml
+	  --no-emit-index-url --no-emit-find-links --extra test --extra tracing -c requirements.txt \
+	  -c requirements-build.txt -o tests/requirements.txt pyproject.toml
 	rm -rf $(VENV)-lock
 
 clean:

@@ -37,6 +37,7 @@ from fileserver.web.problems import register_errors
 from fileserver.web.proxies import TrustedProxies
 from fileserver.web.rules import exact
 from fileserver.web.signed_urls import register_signed_urls
+from fileserver.web.tracing import trace_requests
 from fileserver.web.uwsgi_http import speak_http_by_uwsgi
 
 _MODULES = (home, limits, metrics, submissions, results, task_files, attachments, worker_files, signed_urls)
@@ -57,7 +58,8 @@ def create_app(source: Settings | str | os.PathLike[str] | None = None) -> Flask
     remove_other_layouts(services)
     attach_services(app, services)
     log_messages(source.log)
-    observe(app, [count_requests(app, services), *_observers(source.log)])
+    traces = trace_requests(app, source.tracing)
+    observe(app, [*traces, count_requests(app, services), *_observers(source.log)])
     register_errors(app)
     if source.maintenance.scrub_every_hours:
         # With the first request, not now: a thread does not survive the fork of a preloaded application.

@@ -236,3 +236,20 @@ class LogSettings(Section):
         None, "the file for it, opened anew when it was moved away; without it: standard output"
     )
     log_format: str = setting("text", "how the server's messages look on standard error: `text` or `json`", LOG_FORMATS)
+
+
+@dataclass(frozen=True)
+class TracingSettings(Section):
+    """Whom the server tells of each request as a span of a trace."""
+
+    trace_endpoint: str | None = setting(
+        None,
+        "where spans are sent by OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; without it there is no "
+        "tracing. It needs the extra `tracing`",
+    )
+
+    def problem(self) -> str | None:
+        endpoint = self.trace_endpoint
+        if endpoint is not None and not re.fullmatch(r"https?://[^\s/?#@\\]+/[^\s?#\\]+", endpoint):
+            return "trace_endpoint must be like http://127.0.0.1:4318/v1/traces, without user, query or fragment"
+        return None

@@ -21,6 +21,7 @@ from fileserver.core.sections import (
     QuotaSettings,
     RetentionSettings,
     StorageSettings,
+    TracingSettings,
 )
 
 
@@ -38,6 +39,7 @@ class Settings:
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
 
 SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in dataclasses.fields(Settings)}

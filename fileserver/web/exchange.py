@@ -27,6 +27,9 @@ StartResponse = Callable[..., Any]
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that the current thread works on, until its answer has left."""
 
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""The id of the trace that this request belongs to; None without tracing."""
+
 
 class _Body(Protocol):
     read_bytes: int
@@ -67,6 +70,7 @@ class Exchange:
             except Exception:
                 log.exception("an exchange cannot be told of")
         request_id.set(None)
+        trace_id.set(None)
 
 
 Observer = Callable[[Exchange], None]

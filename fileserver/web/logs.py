@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from urllib.parse import quote, unquote_plus
 
 from fileserver.core.sections import LogSettings
-from fileserver.web.exchange import Exchange, Observer, request_id
+from fileserver.web.exchange import Exchange, Observer, request_id, trace_id
 
 log = logging.getLogger(__name__)
 
@@ -117,19 +117,30 @@ def _json_line(exchange: Exchange) -> str:
             "sent_bytes": exchange.sent_bytes,
             "seconds": round(exchange.seconds, 6),
             "user_agent": _agent(environ),
+            **_trace(),
         }
     )
 
 
+def _trace() -> dict[str, str]:
+    """The member that tells the current trace, where there is one."""
+    current = trace_id.get()
+    return {"trace_id": current} if current else {}
+
+
 def _target(environ: dict[str, Any]) -> str:
     """Path and query, percent-encoded, without what would let a reader of the log in."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    if not _PLAIN_PATH.fullmatch(path):
-        path = quote(path.encode("latin-1"), safe=_PATH_SAFE)
+    path = encoded_path(environ)
     if query := environ.get("QUERY_STRING", ""):
         pairs = quote("&".join(map(_without_secret, query.split("&"))).encode("latin-1"), safe=_QUERY_SAFE)
         path = f"{path}?{pairs}"
     return path[:_MAX_TARGET_CHARACTERS]
+
+
+def encoded_path(environ: dict[str, Any]) -> str:
+    """The path of a request, percent-encoded."""
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return path if _PLAIN_PATH.fullmatch(path) else quote(path.encode("latin-1"), safe=_PATH_SAFE)
 
 
 def _without_secret(pair: str) -> str:
@@ -178,6 +189,7 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "request_id": request_id.get(),
             "message": record.getMessage(),
+            **_trace(),
         }
         if record.exc_info:
             members["traceback"] = self.formatException(record.exc_info)
