@@ -20,7 +20,6 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from fileserver._version import __version__
-from fileserver.core.errors import SettingsError
 from fileserver.web.exchange import Environ, Exchange, trace_id
 from fileserver.web.logs import encoded_path
 
@@ -37,7 +36,7 @@ _QUIET_SECONDS = 60.0
 class Spans:
     """The spans of one application, sent to *endpoint*.
 
-    Raises SettingsError if the variables OTEL_* make no sense.
+    Raises ValueError if one of the variables OTEL_* makes no sense.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -194,7 +193,7 @@ def _messages() -> _Messages:
 
 
 def _check(endpoint: str) -> None:
-    """Make a sender in vain, as the SDK only warns of variables that it does not understand. Raises SettingsError."""
+    """Make a sender in vain, as the SDK only warns of variables that it does not understand. Raises ValueError."""
     messages = _messages()
     messages.heard = heard = []
     try:
@@ -204,4 +203,4 @@ def _check(endpoint: str) -> None:
     finally:
         messages.heard = None
     if heard:
-        raise SettingsError(f"trace_endpoint: a variable OTEL_... makes no sense: {heard[0]}")
+        raise ValueError(heard[0])

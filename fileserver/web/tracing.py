@@ -20,10 +20,14 @@ def trace_requests(app: Flask, settings: TracingSettings) -> list[Observer]:
     if settings.trace_endpoint is None:
         return []
     try:
+        # Some of the variables OTEL_* are read, and refused, by the import.
         from fileserver.web.spans import Spans
+
+        spans = Spans(settings.trace_endpoint)
     except ImportError as error:
-        raise SettingsError(f"trace_endpoint: install the extra, recodex-fileserver[tracing]: {error}") from None
-    spans = Spans(settings.trace_endpoint)
+        raise SettingsError(f"trace_endpoint needs the extra recodex-fileserver[tracing]: {error}") from None
+    except ValueError as error:
+        raise SettingsError(f"trace_endpoint: a variable OTEL_... makes no sense: {error}") from None
     inner = app.wsgi_app
 
     def outer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
