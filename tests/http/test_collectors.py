@@ -195,6 +195,43 @@ def test_nothing_is_imported_before_it_is_wanted(tmp_path: Path, endpoint: str |
     assert result.stdout.endswith(imported), result
 
 
+FORKED = """
+import os, sys
+from fileserver import create_app
+client = create_app(sys.argv[1]).test_client()
+client.get("/healthz", buffered=True)
+child = os.fork()
+client.get("/limits", buffered=True)
+sys.exit(os.waitpid(child, 0)[1] if child else 0)
+"""
+
+
+def test_a_process_that_has_answered_may_be_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", NEVER_MS)
+    with collecting() as collector:
+        assert python(FORKED, tmp_path, endpoint=collector.endpoint).returncode == 0
+        spans = collector.awaited(3)
+    assert [span.name for span in spans] == ["GET /healthz", "GET /limits", "GET /limits"]
+    assert len({span.resource["service.instance.id"] for span in spans}) == 2
+
+
+EMBEDDED = """
+import logging, sys
+from fileserver import create_app
+logging.basicConfig(format="%(name)s: %(message)s")
+create_app(sys.argv[1])
+for name in ("opentelemetry.sdk.one", "opentelemetry.sdk.other", "opentelemetry.trace.any"):
+    for number in range(3):
+        logging.getLogger(name).warning("%d of %s", number, name)
+"""
+
+
+def test_a_program_around_the_application_gets_few_messages(tmp_path: Path) -> None:
+    told = python(EMBEDDED, tmp_path, endpoint=NOWHERE).stderr.splitlines()
+    ours = "fileserver.web.spans: tracing: 0 of opentelemetry.sdk."
+    assert told == [f"{ours}one", f"{ours}other"]
+
+
 WITHOUT_THE_EXTRA = """
 import sys
 sys.modules["opentelemetry"] = None

@@ -83,13 +83,13 @@ class Collector:
         ]
 
     def awaited(self, count: int, path: str = "/") -> list[TakenSpan]:
-        """The spans of requests below *path*, in the order of their end; waits until there are *count*."""
+        """The spans of requests below *path*, in the order of their beginning; waits until there are *count*."""
 
         def found() -> list[TakenSpan]:
             return [span for span in self.spans() if span.attributes["url.path"].startswith(path)]
 
         wait_until(lambda: len(found()) >= count, 10)
-        spans = sorted(found(), key=lambda span: span.ended_ns)
+        spans = sorted(found(), key=lambda span: span.began_ns)
         assert len(spans) == count, [span.name for span in spans]
         return spans
 
