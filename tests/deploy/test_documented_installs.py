@@ -117,6 +117,7 @@ def test_a_socket_that_systemd_opens(machine: Machine) -> None:
     machine.run("systemd")
     machine.run("socket")
     verify(machine, "recodex-fileserver.socket", "recodex-fileserver.service")
+    assert "start recodex-fileserver.socket\n" in machine.asked_of_systemd()
     (path,) = unit_lines(machine.root / "etc" / "systemd" / "system" / "recodex-fileserver.socket", "ListenStream")
     Path(path).unlink(missing_ok=True)
     units = ["recodex-fileserver.service", "recodex-fileserver.service.d/socket.conf"]
@@ -132,10 +133,10 @@ def test_a_socket_that_systemd_opens(machine: Machine) -> None:
 
 
 def test_the_access_log_is_turned_over(machine: Machine) -> None:
+    machine.run("logrotate")
     log = machine.root / "var" / "log" / "fileserver" / "access.log"
     log.write_text("a line\n")
     shutil.chown(log, WEB_USER, WEB_USER)
-    machine.run("logrotate")
     command = ["logrotate", "--force", "--state", str(machine.root / "state")]
     done = subprocess.run(
         [*command, machine.root / "etc" / "logrotate.d" / "fileserver"], capture_output=True, text=True

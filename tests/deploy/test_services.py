@@ -1,14 +1,19 @@
 """The configurations of services: gunicorn, systemd and logrotate, read by those programs themselves."""
 
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.clients import Address, RawClient
 from tests.support.deployed import mkconfig
+from tests.support.embedded import system_environment
 from tests.support.messages import fresh_bytes
-from tests.support.servers import REPOSITORY, free_port, running
+from tests.support.servers import READY_SECONDS, REPOSITORY, free_port, running, stop, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -26,6 +31,33 @@ def test_gunicorn_serves_by_its_file(tmp_path: Path, name: str) -> None:
         content = fresh_bytes()
         assert server.put("/results/a.zip", content).status == 200
         assert (tmp_path / name / "results" / "a.zip").read_bytes() == content
+
+
+@contextmanager
+def activated(listener: socket.socket, directory: Path) -> Iterator[None]:
+    """Run `serve` with *listener* as systemd passes it."""
+    log = directory.with_name("activated.log")
+    script = f'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&{listener.fileno()}'
+    command = ["bash", "-c", script, "bash", sys.executable, "fileserver.py", "--directory", str(directory), "serve"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=output, pass_fds=[listener.fileno()])
+    try:
+        assert wait_until(lambda: "Serving" in log.read_text(), READY_SECONDS), log.read_text()
+        yield
+    finally:
+        stop(process)
+
+
+def test_a_client_waits_while_a_service_with_a_socket_of_systemd_starts_anew(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = Address.of(listener.getsockname()[1])
+        with activated(listener, tmp_path / "work"), RawClient(address) as client:
+            assert client.request("PUT", "/results/a.zip", b"1").status == 200
+        with RawClient(address) as waiting:
+            waiting.send(waiting.head("GET", "/results/a.zip"))
+            assert not waiting.answers_within(0)
+            with activated(listener, tmp_path / "work"):
+                assert waiting.read_final("GET").body == b"1"
 
 
 def systemd_analyze(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -60,6 +92,15 @@ def test_the_unit_exposes_little(tmp_path: Path) -> None:
     unit.write_text(mkconfig("systemd", "--working-directory", "/srv/fileserver"))
     checked = systemd_analyze("security", "--offline=true", "--threshold=20", unit)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_the_group_file_of_the_settings_holds_for_web_servers_too(tmp_path: Path) -> None:
+    (tmp_path / "groups").write_text("api: boss\n")
+    env = {"FILESERVER_HTPASSWD_FILE": "/etc/htpasswd", "FILESERVER_GROUP_FILE": str(tmp_path / "groups")}
+    assert r"~^yes boss\z" in mkconfig("nginx", "--working-directory", "/srv", env=env)
+    options = ["--working-directory", "/srv", "--virtualenv", system_environment()]
+    assert "Require group api admin" in mkconfig("apache", *options, env=env)
+    assert "Require group" not in mkconfig("apache", *options, "--insecure-no-auth", env=env)
 
 
 def test_logrotate_understands_its_file(tmp_path: Path) -> None:

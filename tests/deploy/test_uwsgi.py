@@ -1,5 +1,6 @@
 """uWSGI, by the configuration that mkconfig makes: what it does besides what all servers do."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fileserver.deploy.processes import THREADS, processes_for_cores
 from tests.support.clients import RawClient
 from tests.support.embedded import uwsgi_behind_nginx, uwsgi_server
 from tests.support.memory import processes
@@ -54,9 +56,19 @@ def test_a_body_that_is_refused_is_not_asked_for(pool: ServerPool):
         assert client.read_response("PUT").status == 401
 
 
+def has_started(server: HttpServer) -> bool:
+    """Whether each worker has all its threads. One that is told to end before, in its first moments, dies."""
+    workers = processes(server.pid)[1:]
+    threads = THREADS + processes_for_cores()  # the latter only send files
+    return len(workers) == processes_for_cores() and all(
+        len(os.listdir(f"/proc/{worker}/task")) >= threads for worker in workers
+    )
+
+
 def test_a_reload_ends_nothing(tmp_path: Path):
     """The workers end what they do, and others take over."""
     with uwsgi_server(tmp_path / "work") as server:
+        assert wait_until(lambda: has_started(server), 20)
         body = fresh_bytes(3000)
         with RawClient(server.address) as client:
             client.send(client.head("PUT", "/results/a.zip", {"Content-Length": "3000"}) + body[:1000])

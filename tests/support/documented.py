@@ -40,7 +40,7 @@ class Machine:
             (root / name).mkdir(parents=True)
         for name in ("etc/uwsgi/apps-available", "etc/uwsgi/apps-enabled"):
             (root / name).mkdir(parents=True)
-        for name in ("run", "run/recodex-fileserver", "run/uwsgi/app/fileserver", "var/log/fileserver"):
+        for name in ("run", "run/recodex-fileserver", "run/uwsgi/app/fileserver"):
             (root / name).mkdir(parents=True, exist_ok=True)
             shutil.chown(root / name, WEB_USER, WEB_USER)
         for name, text in _SHIMS.items():

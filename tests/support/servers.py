@@ -1,6 +1,7 @@
 """Real servers as subprocesses: on a free port, with a log file, ready when they are handed out."""
 
 import os
+import re
 import select
 import signal
 import socket
@@ -150,6 +151,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End the server in good order; AssertionError, and no process left, if it does not obey."""
     if process.poll() is not None:
         return
+    # The workers of uWSGI answer a moment before their master, which has just started or started anew, heeds SIGTERM.
+    wait_until(lambda: process.poll() is not None or not ignores(process.pid, signal.SIGTERM), STOP_SECONDS)
     family = processes(process.pid)
     process.terminate()
     try:
@@ -161,6 +164,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(descendant, signal.SIGKILL)
         raise AssertionError(f"the server did not stop within {STOP_SECONDS} seconds of SIGTERM") from None
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Whether the process *pid* ignores the signal."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    (mask,) = re.findall(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def kill_a_worker(server: HttpServer, worker: int) -> None:
