@@ -19,12 +19,15 @@ from passlib.apache import HtpasswdFile
 
 from fileserver.accounts.reloading import ReloadedFile, load
 from fileserver.core.names import quoted
-from fileserver.core.passwords import BCRYPT_BYTES, KNOWN_PAIRS, is_known
+from fileserver.core.passwords import BCRYPT_BYTES, KNOWN_PAIRS, MAX_PASSWORD_BYTES, is_known
 
 log = logging.getLogger(__name__)
 
 _REMEMBER_SECONDS = 300
 _MAX_REMEMBERED = 1000
+_MAX_ROUNDS = {"bcrypt": 16, "sha256_crypt": 5_000_000, "sha512_crypt": 5_000_000}
+"""Some seconds on a slow machine."""
+
 STRONG_SCHEMES = ("bcrypt", "apr_md5_crypt", "sha256_crypt", "sha512_crypt")
 """What may be in the file, by the names that passlib gives. Everything else can be read or found out by trying."""
 
@@ -133,9 +136,15 @@ def scheme_of(file: HtpasswdFile, password_hash: str) -> str:
 
 
 def _kind(file: HtpasswdFile, password_hash: str) -> tuple[str, int]:
-    """What the time depends on that it takes to check a password. Raises ValueError if the hash is malformed."""
+    """What the time depends on that it takes to check a password.
+
+    Raises ValueError if the hash is malformed, or takes so long that nobody could log in.
+    """
     scheme = scheme_of(file, password_hash)
-    return scheme, getattr(file.context.handler(scheme).from_string(password_hash), "rounds", 0)
+    rounds = getattr(file.context.handler(scheme).from_string(password_hash), "rounds", 0)
+    if rounds > _MAX_ROUNDS.get(scheme, rounds):
+        raise ValueError(f"a password is hashed by {scheme} with {rounds} rounds, more than {_MAX_ROUNDS[scheme]}")
+    return scheme, rounds
 
 
 def _seconds_to_verify(file: HtpasswdFile, password_hash: str) -> float:
@@ -147,7 +156,7 @@ def _seconds_to_verify(file: HtpasswdFile, password_hash: str) -> float:
 def _check(file: HtpasswdFile, user: str, password: str) -> bool:
     try:
         known = file.get_hash(user)
-        if known is None:
+        if known is None or len(password.encode()) > MAX_PASSWORD_BYTES:
             return False
         is_bcrypt = file.context.identify(known) == "bcrypt"
         return bool(file.context.verify(password.encode()[:BCRYPT_BYTES] if is_bcrypt else password, known))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,10 @@ class ReloadedFile(Generic[_Value]):
 def load(setting: str, path: Path, parse: Callable[[bytes], _Value]) -> _Value:
     """What *parse* makes of the file *path*, which *setting* names. Raises SettingsError."""
     try:
-        with open(path, "rb") as file:
+        # Without O_NONBLOCK the open of a FIFO would wait for its writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("it is not a regular file")
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")

@@ -67,7 +67,11 @@ def _command(name: str, options: str, summary: str) -> None:
 
     def make(output: Path | None, **given: Any) -> None:
         settings = load_settings()
-        text = render(name, make_deployment(given, settings, Path(sys.prefix)))
+        deployment = make_deployment(given, settings, Path(sys.prefix))
+        text = render(name, deployment)
+        program = deployment.virtualenv / "bin" / "recodex-fileserver"
+        if name == "systemd" and not program.exists():
+            click.echo(f"Warning: {program} is not there: install the fileserver, or say --virtualenv", err=True)
         if output:
             _replace(output, text)
         else:

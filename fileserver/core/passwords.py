@@ -8,6 +8,9 @@ from fileserver.core.names import check_text, quoted
 MAX_USER_BYTES = 255
 """What Apache reads."""
 
+MAX_PASSWORD_BYTES = 256
+"""The time that a hash takes grows with the password: longer ones would tell by it which users there are."""
+
 BCRYPT_BYTES = 72
 """More of a password bcrypt does not use; Apache cuts it off."""
 
@@ -49,6 +52,8 @@ def check_password(user: str, password: str, is_bcrypt: bool) -> str:
         raise InvalidName("the password must not be empty")
     if any(ord(char) < 32 or ord(char) == 127 for char in password):
         raise InvalidName("the password must be one line without control characters")
+    if len(password.encode()) > MAX_PASSWORD_BYTES:
+        raise InvalidName(f"the password must not be longer than {MAX_PASSWORD_BYTES} bytes")
     if is_bcrypt and len(password.encode()) > BCRYPT_BYTES:
         raise InvalidName(f"bcrypt uses {BCRYPT_BYTES} bytes of a password: it must not be longer")
     if is_known(user, password):

@@ -6,6 +6,7 @@ from typing import Any
 
 from fileserver.configuration import SETTINGS_FILE
 from fileserver.core.errors import SettingsError
+from fileserver.deploy import values
 from fileserver.deploy.deployment import LOOPBACK, Deployment
 from fileserver.deploy.values import Address
 
@@ -22,6 +23,8 @@ KEEPALIVE_SECONDS = 75
 
 GRACEFUL_SECONDS = 60
 
+_LOGS = Path("/var/log")
+
 _MIN_PROCESSES = 2
 _MAX_PROCESSES = 8
 
@@ -33,8 +36,16 @@ def processes_for_cores() -> int:
 
 def of_processes(deployment: Deployment) -> dict[str, Any]:
     """What every template needs that runs the application."""
-    file = os.environ.get(SETTINGS_FILE)
-    return {"processes": processes_for_cores(), "settings_file": Path(file).absolute() if file else None}
+    return {"processes": processes_for_cores(), "settings_file": _settings_file()}
+
+
+def _settings_file() -> Path | None:
+    """The settings file that this command has read, for the application to read it, too. Raises SettingsError."""
+    given = os.environ.get(SETTINGS_FILE)
+    try:
+        return values.path(given) if given else None
+    except ValueError as error:
+        raise SettingsError(f"{SETTINGS_FILE}: {error}") from None
 
 
 def of_services(deployment: Deployment) -> dict[str, Any]:
@@ -45,12 +56,20 @@ def of_services(deployment: Deployment) -> dict[str, Any]:
     return {
         "listeners": listeners,
         "user": deployment.user or DEFAULT_USER,
+        "logs_directory": _logs_directory(deployment.access_log),
         "needs_home": home in deployment.virtualenv.parents or home in deployment.working_directory.parents,
         "threads": THREADS,
         "keepalive_seconds": KEEPALIVE_SECONDS,
         "graceful_seconds": GRACEFUL_SECONDS,
         **of_processes(deployment),
     }
+
+
+def _logs_directory(access_log: Path | None) -> str | None:
+    """The folder below /var/log that systemd has to make for the log, if it lies in one."""
+    if access_log is None or _LOGS not in access_log.parent.parents:
+        return None
+    return str(access_log.parent.relative_to(_LOGS))
 
 
 def of_logs(deployment: Deployment) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def apache(value: str) -> Markup:
     """What stands inside of the quotes of an argument of Apache. `${` would begin a variable."""
     if "${" in value:
         raise ValueError("Apache has no way to write the characters '${'")
+    _refuse(value, "*?[]", "Apache")  # In the path of a folder they would make it a pattern.
     if value.endswith("\\"):
         raise ValueError("Apache has no way to write a backslash at the end")
     return Markup(value.replace("\\", "\\\\").replace('"', '\\"'))

@@ -226,8 +226,9 @@ def _wrap(piece: FileSlice) -> Iterable[bytes]:
     # uWSGI sends the file that it is given from its beginning to its end, by a thread that does nothing else.
     if piece.connection or ("uwsgi.version" in request.environ and piece.left_bytes == piece.stored.size_bytes):
         wrapper: Callable[[FileSlice, int], Iterable[bytes]] = request.environ["wsgi.file_wrapper"]
-        exchange = current_exchange()
-        piece.on_close = exchange.end
+        exchange, whole_bytes = current_exchange(), piece.left_bytes
+        # What uWSGI's thread sends is not seen here: it is counted when it is handed over.
+        piece.on_close = exchange.end if piece.connection else lambda _: exchange.end(whole_bytes)
         exchange.file = wrapped = wrapper(piece, _READ_BYTES)
         return wrapped
     return _Closing(iter(piece), piece.close)

@@ -11,7 +11,9 @@ bytes received, bytes sent, seconds, failed logins, and the requests that took a
 
 import fcntl
 import logging
+import math
 import os
+import stat
 import struct
 import threading
 from bisect import bisect_left
@@ -84,7 +86,7 @@ class RequestCounts:
         """Count *exchange*, which has ended."""
         with self._lock:
             try:
-                if self._own is None or self._own.pid != os.getpid():  # A fork must not write where its parent does.
+                if self._own is None or not self._own.is_current():
                     self._own = _OwnFile(self._folder)
                 self._own.add(exchange)
                 self._is_broken = False
@@ -96,11 +98,19 @@ class RequestCounts:
     def read(self) -> Counts:
         """The sums over all processes, those that have ended included."""
         total: Counts = defaultdict(RequestCount)
-        with suppress(FileNotFoundError):
-            for entry in os.scandir(self._folder):
-                for _, kind, count in _records(Path(entry.path).read_bytes()):
-                    total[kind] += count
+        for content in self._contents():
+            for _, kind, count in _records(content):
+                total[kind] += count
         return total
+
+    def _contents(self) -> Iterator[bytes]:
+        try:
+            names = os.listdir(self._folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in names:
+            with suppress(OSError):  # Nobody but a server puts files there; whatever else lies there is no number.
+                yield _read(self._folder / name)
 
 
 class _OwnFile:
@@ -117,6 +127,10 @@ class _OwnFile:
         self._counts = {kind: (offset, count) for offset, kind, count in _records(content)}
         self._end = len(content) // _RECORD.size * _RECORD.size
 
+    def is_current(self) -> bool:
+        """Whether it is still this process's: a fork must not write where its parent does, nor to what was removed."""
+        return self.pid == os.getpid() and os.fstat(self._file).st_nlink > 0
+
     def add(self, exchange: Exchange) -> None:
         kind = Kind.of(exchange)
         if kind not in self._counts:
@@ -129,6 +143,13 @@ class _OwnFile:
         count.failed_logins += exchange.login_failed
         count.by_seconds[bisect_left(BOUNDS, exchange.seconds)] += 1
         os.pwrite(self._file, _packed(kind, count), offset)
+
+
+def _read(path: Path) -> bytes:
+    """The content of a regular file. Raises OSError."""
+    # Without O_NONBLOCK the open of a FIFO would wait for its writer.
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
 
 
 def _take(folder: Path) -> int:
@@ -158,6 +179,8 @@ def _records(content: bytes) -> Iterator[tuple[int, Kind, RequestCount]]:
     whole = len(content) // _RECORD.size * _RECORD.size
     for offset in range(0, whole, _RECORD.size):
         text, received, sent, seconds, failed, *by_seconds = _RECORD.unpack_from(content, offset)
+        if not all(0 <= number < math.inf for number in (received, sent, seconds, failed, *by_seconds)):
+            continue
         with suppress(ValueError):
             method, route, status = text.decode().split(" ")
             yield offset, Kind(method, route, int(status)), RequestCount(received, sent, seconds, failed, by_seconds)

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import quote, unquote_plus, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from werkzeug.http import http_date
@@ -28,7 +28,6 @@ DEFAULT_SECONDS = 3600
 _KEY = "fileserver.signing_keys"
 _MAX_QUESTION_BYTES = 16 * 1024
 _LINK_ROLES: Roles = frozenset({Role.API})
-_REDACTED = "[redacted]"
 
 
 @blueprint.post("/sign")
@@ -100,6 +99,8 @@ def link_roles() -> Roles:
         or (request.url_rule and not may_be_signed(method, request.url_rule.rule))
     ):
         raise InvalidSignature("the signature is not one for this method, path and time")
+    if expires > time.time() + services().settings.auth.max_signed_seconds:
+        raise InvalidSignature("max_signed_seconds: the link would hold for longer than this server allows")
     if expires <= time.time():
         raise LinkExpired(f"the link has expired on {http_date(expires)}; ask for a new one")
     return _LINK_ROLES
@@ -107,15 +108,6 @@ def link_roles() -> Roles:
 
 def _single(values: Sequence[str] | None) -> str:
     return values[0] if values and len(values) == 1 else ""
-
-
-def redacted(query: str) -> str:
-    """The *query* of a request for a log, without signatures, however they are written."""
-    parts = (part.partition("=") for part in query.split("&"))
-    return "&".join(
-        f"{name}={_REDACTED}" if unquote_plus(name) == "signature" else f"{name}{equals}{value}"
-        for name, equals, value in parts
-    )
 
 
 def _keys() -> SigningKeys | None:

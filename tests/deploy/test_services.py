@@ -1,5 +1,6 @@
 """The configurations of services: gunicorn, systemd and logrotate, read by those programs themselves."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -101,6 +102,32 @@ def test_the_group_file_of_the_settings_holds_for_web_servers_too(tmp_path: Path
     options = ["--working-directory", "/srv", "--virtualenv", system_environment()]
     assert "Require group api admin" in mkconfig("apache", *options, env=env)
     assert "Require group" not in mkconfig("apache", *options, "--insecure-no-auth", env=env)
+
+
+def test_the_log_that_is_rotated_is_the_one_that_is_written() -> None:
+    options = ["--working-directory", "/srv", "--access-log", "/var/log/fileserver/access.log"]
+    unit = mkconfig("systemd", *options).splitlines()
+    assert 'Environment="FILESERVER_ACCESS_LOG_FILE=/var/log/fileserver/access.log"' in unit
+    assert "LogsDirectory=fileserver" in unit
+    assert not [line for line in mkconfig("systemd", *options[:2]).splitlines() if line.startswith("LogsDirectory")]
+
+
+@pytest.mark.parametrize("program", ["apache", "uwsgi", "systemd", "gunicorn"])
+def test_nothing_comes_in_by_the_path_of_the_settings(tmp_path: Path, program: str) -> None:
+    settings = tmp_path / "s\nexec-asap = touch x"
+    settings.write_text("")
+    command = [sys.executable, "mkconfig.py", program, "--working-directory", "/srv", "--virtualenv", sys.prefix]
+    env = {**os.environ, "FILESERVER_SETTINGS": str(settings)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "FILESERVER_SETTINGS" in done.stderr
+
+
+def test_a_program_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+    command = [sys.executable, "mkconfig.py", "systemd", "--working-directory", "/srv", "--virtualenv", tmp_path]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert f"Warning: {tmp_path}/bin/recodex-fileserver is not there" in done.stderr
 
 
 def test_logrotate_understands_its_file(tmp_path: Path) -> None:

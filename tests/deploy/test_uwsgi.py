@@ -1,6 +1,7 @@
 """uWSGI, by the configuration that mkconfig makes: what it does besides what all servers do."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,20 @@ def test_slow_readers_hold_no_threads(uwsgi: HttpServer):
         assert uwsgi.get(path).body == b"another version"
         assert readers[0].read_final("GET").body == body
         assert readers[-1].read_final("GET").body == body
+
+
+def test_a_file_counts_with_its_bytes(uwsgi: HttpServer):
+    labels = '{method="GET",route="/attachments/<id>"}'
+
+    def sent() -> float:
+        told = re.search(rf"fileserver_sent_bytes_total{re.escape(labels)} (.+)", uwsgi.get("/metrics").body.decode())
+        return float(told[1]) if told else 0.0
+
+    path, body = f"/attachments/{fresh_id()}", fresh_bytes(3 << 20)
+    uwsgi.put(path, body)
+    before = sent()
+    assert uwsgi.get(path).body == body
+    assert wait_until(lambda: sent() == before + len(body))
 
 
 def test_a_path_with_blanks(tmp_path: Path):

@@ -1,11 +1,14 @@
 """Guessing passwords gets slower and slower, and locks nobody else out."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
+from passlib.context import CryptContext
 
 from fileserver.accounts.throttle import LoginThrottle
+from fileserver.core.errors import SettingsError
 from tests.support.checks import assert_problem
 from tests.support.credentials import PEOPLE, write_htpasswd
 from tests.support.messages import basic_auth
@@ -52,6 +55,32 @@ def test_one_client_has_a_whole_network_of_ipv6():
         throttle.failed(f"2001:db8::{number}", "a")
     assert throttle.wait_seconds("2001:db8::ffff", "a") == 60
     assert throttle.wait_seconds("2001:db8:0:1::1", "a") == 0
+
+
+def test_long_passwords_cost_nothing(make_server: MakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    server = make_server(auth={"htpasswd_file": write_htpasswd(tmp_path / "htpasswd")})
+    computed = []
+    monkeypatch.setattr(CryptContext, "verify", lambda self, secret, *_: computed.append(secret))
+    for length in (257, 100_000):
+        assert server.get("/", {"Authorization": basic_auth("worker", "x" * length)}).status in (401, 431)
+    assert computed == []
+    server.get("/", {"Authorization": basic_auth("worker", "x" * 256)})
+    assert len(computed) == 1
+
+
+@pytest.mark.parametrize(
+    "line", [f"a:$2y$31${'.' * 53}\n", f"a:$6$rounds=999999999${'a' * 16}${'a' * 86}\n"], ids=["bcrypt", "sha512"]
+)
+def test_hashes_that_take_for_ever_are_refused(make_server: MakeServer, tmp_path: Path, line: str):
+    (tmp_path / "htpasswd").write_text(line)
+    with pytest.raises(SettingsError, match="rounds"):
+        make_server(auth={"htpasswd_file": tmp_path / "htpasswd"})
+
+
+def test_what_is_no_file_of_passwords_is_refused(make_server: MakeServer, tmp_path: Path):
+    os.mkfifo(tmp_path / "htpasswd")
+    with pytest.raises(SettingsError, match="not a regular file"):
+        make_server(auth={"htpasswd_file": tmp_path / "htpasswd"})
 
 
 def test_memory_is_bounded():

@@ -1,6 +1,9 @@
 """/metrics: numbers that are right whichever process is asked, and whatever has become of the others."""
 
+import os
 import re
+import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +102,8 @@ def count_files(server: HttpServer) -> int:
 def test_no_request_is_forgotten_when_workers_come_and_go(workers: HttpServer) -> None:
     for _ in range(200):
         assert workers.put("/results/a.zip", b"123").status in (200, 201)
+    # A request is counted when its answer has left, so that of the last one a killed process may know nothing.
+    assert wait_until(lambda: number(workers, "requests_total", **PUT, status="200") == 200)
     for worker in processes(workers.pid)[1:]:
         kill_process(worker)
     assert workers.put("/results/a.zip", b"123").status in (200, 201)
@@ -169,6 +174,27 @@ def test_numbers_that_cannot_be_kept_cost_no_request(make_server: MakeServer, ca
     assert caplog.text.count("requests are not counted for now") == 1
     (server.directory / "staging" / ".requests").unlink()
     server.put("/results/a.zip", b"12345")
+    assert number(server, "requests_total", **PUT, status="200") == 1
+
+
+def test_numbers_go_on_where_their_folder_was_removed(make_server: MakeServer) -> None:
+    server = make_server()
+    server.put("/results/a.zip", b"12345")
+    shutil.rmtree(server.directory / "staging" / ".requests")
+    server.put("/results/a.zip", b"12345")
+    assert number(server, "requests_total", **PUT, status="200") == 1
+
+
+def test_what_is_no_file_of_numbers_is_left_alone(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server()
+    folder = server.directory / "staging" / ".requests"
+    server.put("/results/a.zip", b"12345")
+    os.mkfifo(folder / "1")
+    (folder / "2").mkdir()
+    (folder / "3").symlink_to(tmp_path / "nowhere")
+    record = (folder / "0").read_bytes()[:256]
+    (folder / "4").write_bytes(record[:96] + struct.pack("<d", float("nan")) + record[104:])
+    (folder / "5").write_bytes(record[:96] + struct.pack("<d", -1.0) + record[104:])
     assert number(server, "requests_total", **PUT, status="200") == 1
 
 

@@ -84,6 +84,15 @@ def test_a_link_expires(server: FlaskServer, monkeypatch: pytest.MonkeyPatch):
     assert server.get(path, API).body == b"1"
 
 
+def test_a_link_that_would_hold_too_long_is_none(server: FlaskServer, monkeypatch: pytest.MonkeyPatch):
+    path = f"/results/{fresh_id()}.zip"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 8 * 86_400)
+    signed = link(server, "PUT", path, 7 * 86_400)
+    monkeypatch.undo()
+    assert "max_signed_seconds" in assert_problem(server.put(signed, b"1"), "invalid-signature", server)["detail"]
+
+
 def test_keys_are_rotated(server: FlaskServer, key_file: Path):
     path = f"/results/{fresh_id()}.zip"
     old = link(server, "PUT", path)

@@ -46,7 +46,7 @@ Include "{folder}/site.conf"
 """
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _LOADED = (
-    "authn_core authn_file authn_socache socache_shmcb auth_basic authz_core authz_user authz_groupfile env headers "
+    "authn_core authn_file auth_basic authz_core authz_user authz_groupfile env headers "
     "mime reqtimeout rewrite setenvif ssl wsgi"
 )
 WEB_USER = "www-data"
