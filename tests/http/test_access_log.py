@@ -250,7 +250,8 @@ def test_a_client_that_goes_away_is_logged_with_what_it_was_sent(logging_server:
     assert len(logging_server.get(path, {"Range": "bytes=5-1000004"}).body) == 1_000_000
     with RawClient(logging_server.address, receive_buffer=SMALL_BUFFER) as client:
         client.send(client.head("GET", path))
-        assert client.answers_within(10)
+        # More than the head of the answer, which leaves before the file.
+        assert client.socket.recv(SMALL_BUFFER // 4, socket.MSG_WAITALL)
     assert wait_until(lambda: len(results(log)) == 4)
     stored, whole, some, cut = results(log)
     assert (stored["received_bytes"], whole["sent_bytes"], some["sent_bytes"]) == (LARGE, LARGE, 1_000_000)
